@@ -1,2 +1,24 @@
-//! (in progress)
-fn main() {}
+//! The `millstream` program: arguments in, exit code out. Everything else is in the modules below,
+//! whose order is that of ARCHITECTURE.md.
+
+mod api;
+mod cli;
+mod demo;
+mod fanout;
+mod identity;
+mod listen;
+mod log;
+mod server;
+mod session;
+mod tasks;
+mod wire;
+
+use std::process::ExitCode;
+
+/// Many small allocations of many sizes on many threads are what a stream of messages is.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    cli::run()
+}

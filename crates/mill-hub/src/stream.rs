@@ -1,0 +1,331 @@
+//! One name in the hub: idle, or live with one publisher.
+//!
+//! The stream corrects the time of each frame once, remembers what a newcomer needs first (metadata and
+//! decoder configurations) and the running GOP, and appends the frame to its lanes. It is held by its
+//! publisher, its lanes and its watchers, and leaves the hub when the last of them goes. One mutex guards
+//! all of it; only the publisher and newcomers take it, never a shard that delivers.
+
+use std::fmt;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
+
+use bytes::Bytes;
+use mill_media::flv::script::Metadata;
+use mill_media::frame::{Frame, FrameKind, Millis};
+use parking_lot::Mutex;
+
+use crate::gop::{Gop, Place};
+use crate::hub::{Registry, StreamId};
+use crate::lane::{Lane, WireFormat};
+use crate::timeline::{Mix, TimeJitter, Timeline};
+
+/// What the vhost says about its streams. Taken when a publisher comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamOptions {
+    /// How timestamps are corrected (`play.time_jitter`).
+    pub jitter: TimeJitter,
+    /// Put frames in order of time before delivery (`play.mix_correct`).
+    pub mix_correct: bool,
+    /// Pass timestamps as they are (`play.atc`).
+    pub atc: bool,
+    /// Do so if the metadata says `bravo_atc` = `"true"` (`play.atc_auto`).
+    pub atc_auto: bool,
+    /// Newcomers start at the last keyframe (`play.gop_cache`); otherwise wherever the stream is.
+    pub gop_cache: bool,
+    /// A GOP of more frames than this is not offered to newcomers (`play.gop_cache_max_frames`).
+    pub gop_cache_max_frames: usize,
+    /// How far a viewer may fall behind, in milliseconds, before it is moved on (`play.queue_length`).
+    pub queue_length: Millis,
+    /// Repeated, unchanged decoder configurations are not passed on (`play.reduce_sequence_header`).
+    pub reduce_sequence_header: bool,
+}
+
+impl Default for StreamOptions {
+    /// SRS's defaults.
+    fn default() -> Self {
+        Self {
+            jitter: TimeJitter::Full,
+            mix_correct: false,
+            atc: false,
+            atc_auto: false,
+            gop_cache: true,
+            gop_cache_max_frames: 2500,
+            queue_length: 30_000,
+            reduce_sequence_header: false,
+        }
+    }
+}
+
+/// Which tracks a stream carries, by what was seen and by what its metadata announces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tracks {
+    /// There is audio.
+    pub audio: bool,
+    /// There is video.
+    pub video: bool,
+}
+
+/// What a newcomer needs before the first coded frame.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Headers {
+    metadata: Option<Bytes>,
+    audio: Option<Bytes>,
+    video: Option<Bytes>,
+    pub(crate) tracks: Tracks,
+}
+
+impl Headers {
+    /// The headers as frames at time `dts`, in the order players expect.
+    pub(crate) fn frames(&self, dts: Millis) -> impl Iterator<Item = Frame> {
+        let frame =
+            move |kind, payload: &Option<Bytes>| payload.clone().map(|payload| Frame { kind, dts, payload });
+        [
+            frame(FrameKind::Metadata, &self.metadata),
+            frame(FrameKind::AudioHeader, &self.audio),
+            frame(FrameKind::VideoHeader, &self.video),
+        ]
+        .into_iter()
+        .flatten()
+    }
+
+    /// Remembers a header, and which tracks a frame shows there to be. Gives whether a decoder
+    /// configuration merely repeats what was known.
+    fn note(&mut self, frame: &Frame) -> bool {
+        self.tracks.audio |= frame.kind.is_audio();
+        self.tracks.video |= frame.kind.is_video();
+        let place = match frame.kind {
+            FrameKind::Metadata => {
+                if let Ok(metadata) = Metadata::parse(&frame.payload) {
+                    self.tracks.audio |= metadata.has_audio();
+                    self.tracks.video |= metadata.has_video();
+                }
+                self.metadata = Some(frame.payload.clone());
+                return false;
+            }
+            FrameKind::AudioHeader => &mut self.audio,
+            FrameKind::VideoHeader => &mut self.video,
+            _ => return false,
+        };
+        place.replace(frame.payload.clone()).as_ref() == Some(&frame.payload)
+    }
+}
+
+/// What a stream has seen since it came into being. Relaxed counters: exact in the long run.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Video frames received.
+    pub frames: AtomicU64,
+    /// Payload bytes received from publishers.
+    pub received: AtomicU64,
+    /// Bytes written to viewers, in all formats.
+    pub sent: AtomicU64,
+    /// Times a slow viewer was moved to a newer place.
+    pub skips: AtomicU64,
+}
+
+/// A named stream.
+pub struct Stream {
+    id: StreamId,
+    registry: Weak<Registry>,
+    counters: Counters,
+    viewers: AtomicUsize,
+    inner: Mutex<Inner>,
+}
+
+struct Inner {
+    live: bool,
+    options: StreamOptions,
+    timeline: Timeline,
+    mix: Mix,
+    headers: Headers,
+    /// The headers as they were where the running GOP starts.
+    headers_at_start: Headers,
+    gop: Gop,
+    lanes: Vec<Weak<Lane>>,
+}
+
+impl Stream {
+    pub(crate) fn new(id: StreamId, registry: Weak<Registry>) -> Self {
+        let options = StreamOptions::default();
+        Self {
+            id,
+            registry,
+            counters: Counters::default(),
+            viewers: AtomicUsize::new(0),
+            inner: Mutex::new(Inner {
+                live: false,
+                timeline: Timeline::new(options.jitter),
+                options,
+                mix: Mix::default(),
+                headers: Headers::default(),
+                headers_at_start: Headers::default(),
+                gop: Gop::default(),
+                lanes: Vec::new(),
+            }),
+        }
+    }
+
+    /// Its name.
+    pub fn id(&self) -> &StreamId {
+        &self.id
+    }
+
+    /// Whether somebody publishes it.
+    pub fn is_live(&self) -> bool {
+        self.inner.lock().live
+    }
+
+    /// Viewers in all formats, those who wait for a publisher included.
+    pub fn viewers(&self) -> usize {
+        self.viewers.load(Ordering::Relaxed)
+    }
+
+    /// What it has seen.
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The stream in a wire format. All who ask for an equal format while it is held share one lane.
+    pub fn lane(self: &Arc<Self>, format: Arc<dyn WireFormat>) -> Arc<Lane> {
+        let mut inner = self.inner.lock();
+        inner.lanes.retain(|lane| lane.strong_count() > 0);
+        let key = format.key();
+        if let Some(lane) =
+            inner.lanes.iter().filter_map(Weak::upgrade).find(|lane| lane.format().key() == key)
+        {
+            return lane;
+        }
+        let lane = Arc::new(Lane::new(self.clone(), format));
+        if inner.live {
+            lane.begin(&inner.options, &inner.headers);
+            let mut place = Place::Start;
+            for frame in inner.gop.frames() {
+                lane.append(frame, place, &inner.headers_at_start);
+                place = Place::Inside;
+            }
+            lane.resume(&inner.headers, inner.timeline.now(), inner.gop.begun());
+        }
+        inner.lanes.push(Arc::downgrade(&lane));
+        lane
+    }
+
+    /// Takes the stream for a publisher; `false` if it has one.
+    pub(crate) fn begin(&self, options: StreamOptions) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.live {
+            return false;
+        }
+        inner.live = true;
+        inner.gop = Gop::default();
+        inner.headers = Headers::default();
+        let mode = if options.atc { TimeJitter::Off } else { options.jitter };
+        inner.timeline.restart(mode);
+        inner.options = options;
+        for lane in inner.lanes() {
+            lane.begin(&inner.options, &inner.headers);
+        }
+        true
+    }
+
+    pub(crate) fn end(&self) {
+        let mut inner = self.inner.lock();
+        while let Some(frame) = inner.mix.pop_any() {
+            inner.deliver(frame);
+        }
+        inner.live = false;
+        inner.headers = Headers::default();
+        inner.headers_at_start = Headers::default();
+        inner.gop = Gop::default();
+        for lane in inner.lanes() {
+            lane.end();
+            lane.wake();
+        }
+    }
+
+    pub(crate) fn push(&self, kind: FrameKind, timestamp: u32, payload: Bytes) {
+        self.counters.received.fetch_add(payload.len() as u64, Ordering::Relaxed);
+        if matches!(kind, FrameKind::Keyframe | FrameKind::Video) {
+            self.counters.frames.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut inner = self.inner.lock();
+        let dts = inner.timeline.correct(kind, timestamp);
+        let frame = Frame { kind, dts, payload };
+        if kind == FrameKind::Metadata && inner.options.atc_auto && wants_atc(&frame.payload) {
+            inner.timeline.set_mode(TimeJitter::Off);
+        }
+        if inner.options.mix_correct && !kind.is_header() {
+            inner.mix.push(frame);
+            while let Some(frame) = inner.mix.pop() {
+                inner.deliver(frame);
+            }
+        } else {
+            inner.deliver(frame);
+        }
+    }
+
+    pub(crate) fn wake(&self) {
+        for lane in self.inner.lock().lanes() {
+            lane.wake();
+        }
+    }
+}
+
+fn wants_atc(metadata: &[u8]) -> bool {
+    Metadata::parse(metadata).is_ok_and(|m| m.bravo_atc())
+}
+
+impl Inner {
+    fn lanes(&self) -> impl Iterator<Item = Arc<Lane>> {
+        self.lanes.iter().filter_map(Weak::upgrade)
+    }
+
+    fn deliver(&mut self, frame: Frame) {
+        let repeated = self.headers.note(&frame);
+        if repeated && self.options.reduce_sequence_header {
+            return;
+        }
+        let place = self.gop.push(&frame, self.options.gop_cache, self.options.gop_cache_max_frames);
+        if place == Place::Start {
+            self.headers_at_start = self.headers.clone();
+        }
+        for lane in self.lanes() {
+            lane.append(&frame, place, &self.headers);
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if let Some(registry) = self.registry.upgrade() {
+            registry.forget(&self.id);
+        }
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Stream").field(&self.id).finish()
+    }
+}
+
+/// A viewer's hold on a stream: counts as one viewer until dropped.
+#[derive(Debug)]
+pub struct Watch(Arc<Stream>);
+
+impl Watch {
+    pub(crate) fn new(stream: Arc<Stream>) -> Self {
+        stream.viewers.fetch_add(1, Ordering::Relaxed);
+        Self(stream)
+    }
+
+    /// The stream watched.
+    pub fn stream(&self) -> &Arc<Stream> {
+        &self.0
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+    }
+}

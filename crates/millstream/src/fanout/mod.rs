@@ -1,0 +1,183 @@
+//! Delivery to many sockets at close to what the kernel itself charges.
+//!
+//! ```text
+//!  Lane (hub) ── moved ──► Shard: a task with up to SHARD_SIZE viewers ── writev ──► sockets
+//!                             ▲ join, leave, output to mix in
+//!  session task ── Seat ──────┘      (reads the socket; owns the viewer's life)
+//! ```
+//!
+//! The viewers of a lane are split into shards. When the lane moves, a shard takes the new batches once
+//! and writes the same slices to each of its sockets, without blocking. A socket that would block waits
+//! for writability on its own and catches up when it can; the others never notice. Work stealing spreads
+//! the shards over all cores, so one stream uses the whole machine.
+//!
+//! A viewer's session keeps its own small task that reads the socket. It holds a [`Seat`]: dropping it,
+//! however the task ends, takes the viewer out of its shard. What the session wants to say in between
+//! ([`Seat::send`]) is written between two batches, so that it never lands inside a message.
+//!
+//! Bounds: a shard has at most [`SHARD_SIZE`] viewers; a viewer holds at most one started batch and
+//! [`MAX_OUTBOX`] bytes of its session's output; how far it may fall behind is the lane's business.
+
+mod pace;
+mod shard;
+mod viewer;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+
+use bytes::Bytes;
+use mill_hub::{FormatKey, Lane, StreamId};
+use parking_lot::Mutex;
+use tokio::net::tcp::OwnedWriteHalf;
+
+use crate::tasks::Tasks;
+pub(crate) use pace::Pace;
+use shard::{Inbox, Shard};
+use viewer::{Link, Viewer};
+
+/// Viewers per shard: few enough that one flush of a shard (some 10 µs a viewer) does not keep a newcomer
+/// waiting, many enough that waking shards costs next to nothing per viewer.
+const SHARD_SIZE: usize = 128;
+
+/// Session output that may wait to be mixed in. A peer that makes us answer more than it reads is cut.
+const MAX_OUTBOX: usize = 16 * 1024;
+
+/// Hands viewers to shards. One per server; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Fanout(Arc<Shared>);
+
+struct Shared {
+    tasks: Tasks,
+    workers: usize,
+    viewers: AtomicUsize,
+    lanes: Mutex<HashMap<(StreamId, FormatKey), Vec<Arc<Inbox>>>>,
+}
+
+impl Fanout {
+    /// `workers` is how many threads the runtime has.
+    pub(crate) fn new(tasks: Tasks, workers: usize) -> Self {
+        let lanes = Mutex::new(HashMap::new());
+        Self(Arc::new(Shared { tasks, workers, viewers: AtomicUsize::new(0), lanes }))
+    }
+
+    /// Seats a viewer of `lane`. `greeting` is written first; then it receives the stream, now or as soon
+    /// as there is one.
+    pub(crate) fn join(
+        &self,
+        lane: Arc<Lane>,
+        socket: Arc<OwnedWriteHalf>,
+        greeting: Bytes,
+        pace: Pace,
+    ) -> Seat {
+        let key = (lane.stream().id().clone(), lane.format().key());
+        let link = Arc::new(Link::new(socket));
+        let viewer = Viewer::new(link.clone(), greeting);
+        let mut lanes = self.0.lanes.lock();
+        let shards = lanes.entry(key).or_default();
+        shards.retain(|inbox| !inbox.is_closed());
+        let mut newcomer = Some(viewer);
+        for inbox in shards.iter() {
+            if let Some(viewer) = newcomer.take() {
+                newcomer = inbox.join(viewer, pace, SHARD_SIZE);
+            }
+            if newcomer.is_none() {
+                return Seat { link, inbox: inbox.clone() };
+            }
+        }
+        let inbox = Arc::new(Inbox::default());
+        if let Some(viewer) = newcomer {
+            inbox.join(viewer, pace, SHARD_SIZE);
+        }
+        shards.push(inbox.clone());
+        let shard = Shard::new(self.0.clone(), lane.reader(), inbox.clone(), pace);
+        self.0.tasks.spawn(0, shard.run());
+        Seat { link, inbox }
+    }
+}
+
+impl Shared {
+    /// Forgets a shard that has closed its inbox.
+    fn forget(&self, lane: &Lane) {
+        let key = (lane.stream().id().clone(), lane.format().key());
+        let mut lanes = self.lanes.lock();
+        if let Some(shards) = lanes.get_mut(&key) {
+            shards.retain(|inbox| !inbox.is_closed());
+            if shards.is_empty() {
+                lanes.remove(&key);
+            }
+        }
+    }
+}
+
+/// A viewer's place in a shard, held by the task that reads its socket. Dropping it ends the viewer.
+pub(crate) struct Seat {
+    link: Arc<Link>,
+    inbox: Arc<Inbox>,
+}
+
+/// The session's output for a peer who does not read has grown beyond [`MAX_OUTBOX`].
+#[derive(Debug, thiserror::Error)]
+#[error("{MAX_OUTBOX} bytes of answers wait for a peer that does not read")]
+pub(crate) struct OutboxFull;
+
+impl Seat {
+    /// Writes `bytes` to the viewer at the next place between two messages.
+    pub(crate) fn send(&self, bytes: &[u8]) -> Result<(), OutboxFull> {
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        if !self.link.post(bytes, MAX_OUTBOX) {
+            return Err(OutboxFull);
+        }
+        self.inbox.poke();
+        Ok(())
+    }
+
+    /// Stops or resumes delivery.
+    pub(crate) fn pause(&self, paused: bool) {
+        self.link.set_paused(paused);
+        self.inbox.poke();
+    }
+
+    /// Bytes written so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.link.sent()
+    }
+
+    /// Times this viewer fell behind and was moved on.
+    pub(crate) fn skips(&self) -> u32 {
+        self.link.skips()
+    }
+
+    /// Waits until the shard has let go of the viewer: the stream ended, or writing failed. Cancel safe.
+    pub(crate) async fn ended(&self) -> Ended {
+        self.link.ended().await
+    }
+
+    /// Takes the viewer out at the next place between two messages, so that the session can go on with the
+    /// socket. Anything but [`Ended::Parted`] means that the connection is of no more use.
+    pub(crate) async fn leave(self) -> Ended {
+        self.link.part();
+        self.inbox.poke();
+        self.link.ended().await
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.link.abandon();
+        self.inbox.poke();
+    }
+}
+
+/// Why a shard let go of a viewer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The publish ended, and with it what this kind of viewer came for. Everything was written.
+    Stream,
+    /// A write failed, or nothing could be written for the write timeout.
+    Failed,
+    /// The session asked for it.
+    Parted,
+}

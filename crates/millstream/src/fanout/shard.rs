@@ -1,0 +1,373 @@
+//! A task that writes one lane to some of its viewers.
+//!
+//! It waits for one of: the lane moved, the flush is due, a blocked socket became writable, the inbox has
+//! news. After each it goes on until nothing more can be done without waiting. It ends when it has no
+//! viewers left and nobody is on the way in.
+
+use std::io::IoSlice;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use mill_hub::{Batch, Reader};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::viewer::{At, Link, Viewer, Wrote};
+use super::{Ended, Pace, Shared};
+
+/// A socket that takes nothing for so long belongs to a peer that is gone (SRS's write timeout).
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Slices handed to one write; the kernel takes 1024.
+const MAX_SLICES: usize = 64;
+
+/// Bytes that a viewer who is behind takes per step: what a blocked viewer can keep from being freed.
+const CATCH_UP: usize = 128 * 1024;
+
+/// Viewers written to before the other tasks of this worker get a turn.
+const TURN: usize = 32;
+
+/// What is on its way into a shard.
+#[derive(Default)]
+pub(super) struct Inbox {
+    state: Mutex<InboxState>,
+    news: Notify,
+}
+
+#[derive(Default)]
+struct InboxState {
+    newcomers: Vec<Viewer>,
+    pace: Option<Pace>,
+    /// Viewers in the shard, those on the way in included.
+    seats: usize,
+    /// Some viewer's flags have changed.
+    poked: bool,
+    closed: bool,
+}
+
+impl Inbox {
+    /// Seats a viewer, or gives it back if the shard is full or gone.
+    pub(super) fn join(&self, viewer: Viewer, pace: Pace, limit: usize) -> Option<Viewer> {
+        let mut state = self.state.lock();
+        if state.closed || state.seats >= limit {
+            return Some(viewer);
+        }
+        state.newcomers.push(viewer);
+        state.seats += 1;
+        state.pace = Some(pace);
+        drop(state);
+        self.news.notify_one();
+        None
+    }
+
+    /// Makes the shard look at its viewers' flags.
+    pub(super) fn poke(&self) {
+        self.state.lock().poked = true;
+        self.news.notify_one();
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.state.lock().closed
+    }
+}
+
+pub(super) struct Shard {
+    shared: Arc<Shared>,
+    reader: Reader,
+    inbox: Arc<Inbox>,
+    pace: Pace,
+    viewers: Vec<Option<Viewer>>,
+    /// Empty places in `viewers`.
+    free: Vec<usize>,
+    /// Waits for writability, one per blocked viewer; each gives the viewer's place and whether it may go on.
+    blocked: FuturesUnordered<BoxFuture<'static, (usize, bool)>>,
+    /// Viewers who keep up take this batch next.
+    next: u64,
+    last_flush: Instant,
+    /// Batches of the running flush; kept to reuse its memory.
+    fresh: Vec<Batch>,
+}
+
+impl Shard {
+    pub(super) fn new(shared: Arc<Shared>, reader: Reader, inbox: Arc<Inbox>, pace: Pace) -> Self {
+        Self {
+            shared,
+            next: reader.next(),
+            reader,
+            inbox,
+            pace,
+            viewers: Vec::new(),
+            free: Vec::new(),
+            blocked: FuturesUnordered::new(),
+            last_flush: Instant::now(),
+            fresh: Vec::new(),
+        }
+    }
+
+    pub(super) async fn run(mut self) {
+        // When the next flush is due, once there is something to flush.
+        let mut due: Option<Instant> = None;
+        while self.take_news() {
+            tokio::select! {
+                () = self.reader.moved(), if due.is_none() => {
+                    let interval = self.interval();
+                    if interval.is_zero() {
+                        self.flush().await;
+                    } else {
+                        due = Some(self.last_flush + interval);
+                    }
+                }
+                () = sleep_until(due.unwrap_or(self.last_flush)), if due.is_some() => {
+                    due = None;
+                    self.flush().await;
+                }
+                Some((place, writable)) = self.blocked.next() => self.unblock(place, writable),
+                () = self.inbox.news.notified() => {}
+            }
+        }
+        self.shared.forget(self.reader.lane());
+    }
+
+    fn interval(&self) -> Duration {
+        self.pace.interval(self.shared.viewers.load(Ordering::Relaxed), self.shared.workers)
+    }
+
+    /// Takes newcomers in and looks after changed flags. `false`: everybody has gone, the inbox is closed.
+    fn take_news(&mut self) -> bool {
+        let (newcomers, poked) = {
+            let mut state = self.inbox.state.lock();
+            if state.seats == 0 {
+                state.closed = true;
+                return false;
+            }
+            if let Some(pace) = state.pace.take() {
+                self.pace = pace;
+            }
+            (std::mem::take(&mut state.newcomers), std::mem::take(&mut state.poked))
+        };
+        for viewer in newcomers {
+            self.shared.viewers.fetch_add(1, Ordering::Relaxed);
+            let place = self.free.pop().unwrap_or_else(|| {
+                self.viewers.push(None);
+                self.viewers.len() - 1
+            });
+            self.viewers[place] = Some(viewer);
+            self.pump(place);
+        }
+        if poked {
+            for place in 0..self.viewers.len() {
+                if self.viewers[place].as_ref().is_some_and(|v| !v.is_plain() && !v.blocked) {
+                    self.pump(place);
+                }
+            }
+            self.report_floor();
+        }
+        true
+    }
+
+    /// Writes what the lane has got since the last flush to every viewer who can take it.
+    async fn flush(&mut self) {
+        self.last_flush = Instant::now();
+        let from = self.next;
+        self.fresh.clear();
+        match self.reader.flush(from, &mut self.fresh) {
+            Ok(next) => self.next = next,
+            // Nobody can be that far back who keeps up; each viewer finds its own way on.
+            Err(_) => self.next = self.reader.next(),
+        }
+        let fresh = std::mem::take(&mut self.fresh);
+        if fresh.is_empty() {
+            self.fresh = fresh;
+            return;
+        }
+        let total: usize = fresh.iter().map(|b| b.bytes.len()).sum();
+        // The common case: the same few slices for everybody.
+        let plain = fresh.len() <= MAX_SLICES && fresh.iter().all(|b| !b.end);
+        let slices: Vec<IoSlice<'_>> = fresh.iter().map(|b| IoSlice::new(&b.bytes)).collect();
+        let mut sent = 0u64;
+        for place in 0..self.viewers.len() {
+            if place % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            let Some(viewer) = &mut self.viewers[place] else { continue };
+            if viewer.blocked {
+                continue;
+            }
+            if !(plain && viewer.at == At::Batch(from) && viewer.is_plain()) {
+                self.pump(place);
+                continue;
+            }
+            match viewer.write_shared(&slices) {
+                Ok(n) => {
+                    sent += n as u64;
+                    if n == total {
+                        viewer.at = At::Batch(self.next);
+                    } else {
+                        keep_rest(viewer, from, &fresh, n);
+                        self.pump(place);
+                    }
+                }
+                Err(Wrote::Blocked) => self.block(place),
+                Err(_) => self.end(place, Ended::Failed),
+            }
+        }
+        self.reader.lane().stream().counters().sent.fetch_add(sent, Ordering::Relaxed);
+        drop(slices);
+        self.fresh = fresh;
+        self.fresh.clear();
+        self.report_floor();
+    }
+
+    fn unblock(&mut self, place: usize, writable: bool) {
+        let Some(viewer) = &mut self.viewers[place] else { return };
+        viewer.blocked = false;
+        if writable {
+            self.pump(place);
+        } else {
+            self.end(place, Ended::Failed);
+        }
+    }
+
+    /// Writes everything one viewer may have, up to the last flush, or until its socket blocks.
+    fn pump(&mut self, place: usize) {
+        let before = self.viewers[place].as_ref().map_or(0, |v| v.link.sent());
+        let mut behind = Vec::new();
+        loop {
+            let Some(viewer) = &mut self.viewers[place] else { return };
+            if viewer.is_abandoned() {
+                return self.end(place, Ended::Failed);
+            }
+            let wrote = viewer.write_queue();
+            let sent = viewer.link.sent() - before;
+            match wrote {
+                Wrote::All => {}
+                Wrote::Blocked => {
+                    self.reader.lane().stream().counters().sent.fetch_add(sent, Ordering::Relaxed);
+                    return self.block(place);
+                }
+                Wrote::Failed => return self.end(place, Ended::Failed),
+            }
+            viewer.collect_outbox();
+            if viewer.may_part() {
+                return self.end(place, Ended::Parted);
+            }
+            if !viewer.is_paused() && !viewer.wants_part() {
+                behind.clear();
+                fill(viewer, &self.reader, &mut behind);
+            }
+            if viewer.is_idle() {
+                if viewer.at == At::Over {
+                    self.end(place, Ended::Stream);
+                }
+                self.reader.lane().stream().counters().sent.fetch_add(sent, Ordering::Relaxed);
+                return;
+            }
+        }
+    }
+
+    fn block(&mut self, place: usize) {
+        let Some(viewer) = &mut self.viewers[place] else { return };
+        viewer.blocked = true;
+        self.blocked.push(Box::pin(writable(viewer.link.clone(), place)));
+    }
+
+    fn end(&mut self, place: usize, why: Ended) {
+        let Some(viewer) = self.viewers[place].take() else { return };
+        viewer.end(why);
+        self.free.push(place);
+        self.shared.viewers.fetch_sub(1, Ordering::Relaxed);
+        self.inbox.state.lock().seats -= 1;
+    }
+
+    /// Tells the lane what its viewers may still ask for.
+    fn report_floor(&self) {
+        let floor = self.viewers.iter().flatten().filter_map(|v| match v.at {
+            At::Batch(next) => Some(next),
+            At::Waiting | At::Over => None,
+        });
+        self.reader.set_floor(floor.min().unwrap_or(u64::MAX).min(self.next));
+    }
+}
+
+impl Drop for Shard {
+    /// A shard that is torn down with the runtime lets its viewers' sessions know.
+    fn drop(&mut self) {
+        self.inbox.state.lock().closed = true;
+        for viewer in self.viewers.drain(..).flatten() {
+            self.shared.viewers.fetch_sub(1, Ordering::Relaxed);
+            viewer.end(Ended::Failed);
+        }
+    }
+}
+
+/// Waits until the viewer's socket takes bytes again, or has not for too long.
+async fn writable(link: Arc<Link>, place: usize) -> (usize, bool) {
+    let ready = timeout(WRITE_TIMEOUT, link.socket.writable()).await;
+    (place, matches!(ready, Ok(Ok(()))))
+}
+
+/// After `n` bytes of the batches numbered from `from` on: queues the rest of the one begun.
+fn keep_rest(viewer: &mut Viewer, from: u64, batches: &[Batch], mut n: usize) {
+    let mut at = from;
+    for batch in batches {
+        if n < batch.bytes.len() {
+            if n > 0 {
+                viewer.enqueue(batch.bytes.slice(n..));
+                at += 1;
+            }
+            break;
+        }
+        n -= batch.bytes.len();
+        at += 1;
+    }
+    viewer.at = At::Batch(at);
+}
+
+/// Queues what a viewer gets next: where it starts, if it waits; else the batches it is behind.
+fn fill(viewer: &mut Viewer, reader: &Reader, batches: &mut Vec<Batch>) {
+    let from = match viewer.at {
+        At::Over => return,
+        At::Batch(from) => from,
+        At::Waiting => {
+            let Some((join, tracks)) = reader.join() else { return };
+            let mut preamble = BytesMut::new();
+            reader.lane().format().preamble(tracks, &mut preamble);
+            viewer.enqueue(preamble.freeze());
+            viewer.enqueue(join.headers);
+            join.next
+        }
+    };
+    let from = if reader.read(from, MAX_SLICES, batches).is_ok() {
+        from
+    } else {
+        // Too far behind. Its queue is empty, so this is a place between two messages.
+        let join = reader.rejoin(from);
+        viewer.skipped();
+        reader.lane().stream().counters().skips.fetch_add(1, Ordering::Relaxed);
+        viewer.enqueue(join.headers);
+        let _ = reader.read(join.next, MAX_SLICES, batches);
+        join.next
+    };
+    viewer.at = At::Batch(from);
+    let mut taken = 0;
+    for (number, batch) in (from..).zip(batches.drain(..)) {
+        if taken > CATCH_UP {
+            return;
+        }
+        taken += batch.bytes.len();
+        viewer.at = At::Batch(number + 1);
+        if !batch.end {
+            viewer.enqueue(batch.bytes);
+        } else if let Some(last) = reader.lane().format().finish() {
+            viewer.enqueue(last);
+            viewer.at = At::Over;
+            return;
+        }
+    }
+}

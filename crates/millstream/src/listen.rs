@@ -1,0 +1,152 @@
+//! Listening sockets and the loops that accept from them.
+//!
+//! A listener outlives every error of a single accept: running out of descriptors is waited out, a peer
+//! that vanished in between is nothing. The total number of connections is bounded
+//! (`max_connections`): one too many is closed at once, counted and logged, and the loop goes on.
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, warn};
+
+use crate::tasks::Tasks;
+
+/// Connections the kernel may hold before we accept them: a burst of players at the start of a show.
+const BACKLOG: i32 = 4096;
+
+/// How long to wait when the process or the system is out of descriptors.
+const BACKOFF: Duration = Duration::from_millis(100);
+
+/// Binds a TCP listener.
+///
+/// # Errors
+/// If the address is in use or not ours; the message names it.
+pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let bound = (|| {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        if address.is_ipv6() {
+            // `0.0.0.0:1935` and `[::]:1935` may both be configured.
+            socket.set_only_v6(true)?;
+        }
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        TcpListener::from_std(socket.into())
+    })();
+    bound.map_err(|e: io::Error| io::Error::new(e.kind(), format!("cannot listen at {address}: {e}")))
+}
+
+/// How many connections there are and may be, and their ids.
+#[derive(Debug)]
+pub(crate) struct Connections {
+    next_id: AtomicU64,
+    open: AtomicUsize,
+    refused: AtomicU64,
+    limit: usize,
+}
+
+impl Connections {
+    /// Ids start at a number between 100 and 1099 taken from `seed`, as in SRS: so ids of two runs are
+    /// seldom the same.
+    pub(crate) fn new(limit: usize, seed: u64) -> Self {
+        let next_id = AtomicU64::new(100 + seed % 1000);
+        Self { next_id, open: AtomicUsize::new(0), refused: AtomicU64::new(0), limit }
+    }
+
+    /// A context id for a connection or a task.
+    pub(crate) fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    fn admit(self: &Arc<Self>) -> Option<Permit> {
+        let permit = Permit(self.clone());
+        if self.open.fetch_add(1, Ordering::Relaxed) < self.limit {
+            Some(permit)
+        } else {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+    }
+}
+
+/// One of the connections allowed; dropping it makes room.
+#[derive(Debug)]
+pub(crate) struct Permit(Arc<Connections>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Accepts for as long as it is run. `serve` runs in a task of its own for each connection.
+pub(crate) async fn accept<F, T>(listener: TcpListener, tasks: Tasks, connections: Arc<Connections>, serve: F)
+where
+    F: Fn(u64, TcpStream, SocketAddr) -> T,
+    T: Future<Output = ()> + Send + 'static,
+{
+    loop {
+        match listener.accept().await {
+            Ok((socket, peer)) => {
+                keep_alive(&socket);
+                let Some(permit) = connections.admit() else {
+                    warn!("exceed connection limits, max={}, client ip={peer} refused", connections.limit);
+                    continue;
+                };
+                let cid = connections.next_id();
+                let session = serve(cid, socket, peer);
+                tasks.spawn(cid, async move {
+                    let _permit = permit;
+                    session.await;
+                });
+            }
+            Err(e) if is_short_of_descriptors(&e) => {
+                warn!("accept: {e}; waiting");
+                tokio::time::sleep(BACKOFF).await;
+            }
+            Err(e) => debug!("accept: {e}"),
+        }
+    }
+}
+
+/// Lets the kernel find out about peers that vanished without a word. Without it a player of an idle
+/// stream, to whom nothing is written, would stay for ever.
+fn keep_alive(socket: &TcpStream) {
+    let probes = TcpKeepalive::new()
+        .with_time(Duration::from_secs(60))
+        .with_interval(Duration::from_secs(15))
+        .with_retries(4);
+    if let Err(e) = SockRef::from(socket).set_tcp_keepalive(&probes) {
+        debug!("keep-alive: {e}");
+    }
+}
+
+/// The system's error number says that descriptors or memory are short.
+fn is_short_of_descriptors(e: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let Some(errno) = e.raw_os_error().map(Errno::from_raw_os_error) else { return false };
+    [Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM].contains(&errno)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn permits_bound_the_connections_and_come_back() {
+        let connections = Arc::new(Connections::new(2, 7));
+        let first = connections.admit().unwrap();
+        let _second = connections.admit().unwrap();
+        assert!(connections.admit().is_none());
+        assert_eq!(connections.refused.load(Ordering::Relaxed), 1);
+        drop(first);
+        assert!(connections.admit().is_some());
+    }
+}

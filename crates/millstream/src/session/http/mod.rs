@@ -1,0 +1,127 @@
+//! An HTTP connection, of the API or of the delivery server.
+//!
+//! hyper speaks HTTP/1 for both. A request for a live stream is different: its handler stays pending and
+//! tells the connection's task, which takes the socket out of hyper and seats it in a shard of the fan-out
+//! ([`live`]). That is possible on fresh, kept-alive and pipelined connections alike, because hyper writes
+//! nothing for a request whose handler has not answered.
+//!
+//! Bounded: header size and number by hyper's limits below, the time for a request head and between
+//! requests by [`IDLE`]; bodies of requests are not read.
+
+mod live;
+mod mount;
+pub(crate) mod reply;
+
+use std::convert::Infallible;
+use std::future::{Future, pending, poll_fn};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Method, Request, Version};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tracing::{debug, info};
+
+use super::Context;
+use crate::api;
+pub(crate) use reply::Reply;
+
+/// A connection that has not sent a whole request head in this time is closed; SRS's idle time.
+const IDLE: Duration = Duration::from_secs(15);
+
+/// Request line and headers of a request together may have so many bytes: room for long signed URLs.
+const MAX_HEAD: usize = 16 * 1024;
+
+/// Headers a request may have.
+const MAX_HEADERS: usize = 64;
+
+/// Which of the two listeners a connection came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// `http_api`.
+    Api,
+    /// `http_server`.
+    Delivery,
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(ctx: Arc<Context>, door: Door, socket: TcpStream, peer: SocketAddr) {
+    info!("HTTP client ip={}", peer.ip());
+    // One request at a time is handled, so one place is enough.
+    let (to_live, mut live) = mpsc::channel::<live::Request>(1);
+    let service = {
+        let ctx = ctx.clone();
+        service_fn(move |request| handle(ctx.clone(), door, request, to_live.clone()))
+    };
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .title_case_headers(true)
+        .header_read_timeout(IDLE)
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .serve_connection(TokioIo::new(socket), service);
+    let request = tokio::select! {
+        biased;
+        Some(request) = live.recv() => request,
+        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+            match ended {
+                Ok(()) => debug!("HTTP client finished"),
+                Err(e) => debug!("HTTP client finished: {e}"),
+            }
+            return;
+        }
+    };
+    // hyper has flushed every earlier response by now: it reads no further request before.
+    let socket = connection.into_parts().io.into_inner();
+    // The connection's own state was larger by far than what a viewer needs.
+    Box::pin(live::serve(ctx, request, socket)).await;
+}
+
+type Handled = Pin<Box<dyn Future<Output = Result<hyper::Response<Reply>, Infallible>> + Send>>;
+
+fn handle(
+    ctx: Arc<Context>,
+    door: Door,
+    request: Request<Incoming>,
+    to_live: mpsc::Sender<live::Request>,
+) -> Handled {
+    Box::pin(async move {
+        info!("HTTP {} {}", request.method(), crate::log::Redacted(&request.uri().to_string()));
+        let config = ctx.config.load_full();
+        let crossdomain = match door {
+            Door::Api => config.http_api.crossdomain,
+            Door::Delivery => config.http_server.crossdomain,
+        };
+        let cors = crossdomain && request.headers().contains_key(hyper::header::ORIGIN);
+        if request.method() == Method::OPTIONS {
+            return Ok(reply::options(crossdomain, cors));
+        }
+        if request.uri().path().starts_with("/api/") || door == Door::Api {
+            return Ok(reply::finish(api::answer(&request), cors));
+        }
+        match mount::find(&config, &request) {
+            Some(admitted) => {
+                let format = live::format(&admitted.vhost.http_remux, request.version() >= Version::HTTP_11);
+                if request.method() == Method::HEAD {
+                    return Ok(reply::finish(live::head(), cors));
+                }
+                if request.method() != Method::GET {
+                    return Ok(reply::finish(reply::not_allowed("GET, HEAD, OPTIONS"), cors));
+                }
+                let live = live::Request { admitted, format, cors };
+                if to_live.send(live).await.is_ok() {
+                    // The socket is taken out of hyper; this future is dropped with it.
+                    pending::<()>().await;
+                }
+                Ok(reply::finish(reply::not_found(), cors))
+            }
+            None => Ok(reply::finish(reply::not_found(), cors)),
+        }
+    })
+}

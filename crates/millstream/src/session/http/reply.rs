@@ -1,0 +1,72 @@
+//! Answers that hyper sends: everything but live streams.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
+use hyper::{Response, StatusCode};
+
+use crate::identity;
+
+/// A whole body; nothing here streams.
+pub(crate) type Reply = Full<Bytes>;
+
+/// The cross-origin headers of SRS, sent when a request names its origin.
+pub(super) const CORS: [(&str, &str); 4] = [
+    ("Access-Control-Allow-Origin", "*"),
+    ("Access-Control-Allow-Methods", "GET, POST, HEAD, PUT, DELETE, OPTIONS"),
+    ("Access-Control-Expose-Headers", "Server,range,Content-Length,Content-Range"),
+    (
+        "Access-Control-Allow-Headers",
+        "origin,range,accept-encoding,referer,Cache-Control,X-Proxy-Authorization,X-Requested-With,Content-Type",
+    ),
+];
+
+/// An answer with a body of a given type.
+pub(crate) fn text(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Response<Reply> {
+    let mut response = Response::new(Full::new(body.into()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+pub(crate) fn not_found() -> Response<Reply> {
+    text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "Not Found\n")
+}
+
+/// `allow` lists the methods the resource has.
+pub(crate) fn not_allowed(allow: &'static str) -> Response<Reply> {
+    let mut response =
+        text(StatusCode::METHOD_NOT_ALLOWED, "text/plain; charset=utf-8", "Method Not Allowed\n");
+    response.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allow));
+    response
+}
+
+/// The answer to OPTIONS: empty and good where cross-origin requests are allowed, else refused.
+pub(super) fn options(crossdomain: bool, cors: bool) -> Response<Reply> {
+    let status = if crossdomain { StatusCode::OK } else { StatusCode::METHOD_NOT_ALLOWED };
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = status;
+    finish(response, cors)
+}
+
+/// Adds what all answers have.
+pub(super) fn finish(mut response: Response<Reply>, cors: bool) -> Response<Reply> {
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static(identity::SERVER));
+    if cors {
+        allow_origins(headers);
+    }
+    response
+}
+
+fn allow_origins(headers: &mut HeaderMap) {
+    for (name, value) in CORS {
+        if let Ok(name) = HeaderName::try_from(name) {
+            headers.insert(name, HeaderValue::from_static(value));
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Connections and what they turn out to be.
+//!
+//! Each protocol drives its peer to a request (publish or play), takes it through [`admit`], and only then
+//! tells the peer that it was accepted.
+
+pub(crate) mod admit;
+pub(crate) mod http;
+pub(crate) mod rtmp;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use mill_config::model::Snapshot;
+use mill_hub::Hub;
+
+use crate::fanout::Fanout;
+use crate::listen::Connections;
+
+/// What every session may use. One per server.
+pub(crate) struct Context {
+    /// The configuration in force; a session reads it when it makes a decision.
+    pub(crate) config: ArcSwap<Snapshot>,
+    pub(crate) hub: Hub,
+    pub(crate) fanout: Fanout,
+    pub(crate) connections: Arc<Connections>,
+    /// Makes handshakes differ; not a secret.
+    pub(crate) seed: u64,
+}

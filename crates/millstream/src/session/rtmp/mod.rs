@@ -1,0 +1,314 @@
+//! An RTMP connection: one task that drives the protocol's state machine over a socket.
+//!
+//! The task owns the connection. It brings the peer to a request, and hands it to [`publish`] or [`play`];
+//! when those come back the peer may ask again. The peer's end, an error and a server that stops are all
+//! the same: the task's values are dropped, which unpublishes and leaves. Bounded by the protocol's limits
+//! ([`mill_rtmp::chunk::Limits`]), its time limits, and one read buffer of at most [`MAX_READ`] bytes.
+
+mod play;
+mod publish;
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use mill_rtmp::command::{Connect, code};
+use mill_rtmp::session::server::{ConnectReply, Event, Options, Session};
+use mill_rtmp::url::{self, Target};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::Sleep;
+use tracing::{info, warn};
+
+use super::Context;
+use super::admit::Refusal;
+use crate::identity;
+use crate::log::Redacted;
+
+/// A read starts small, so that thousands of slow publishers stay cheap, and grows while reads come back full.
+const MIN_READ: usize = 4 * 1024;
+
+/// Enough to take a keyframe of a fat stream in few reads.
+const MAX_READ: usize = 128 * 1024;
+
+/// A peer that takes nothing of an answer for so long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why a connection ended.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum End {
+    #[error("the peer has gone: {0}")]
+    Gone(io::Error),
+    #[error("{0}")]
+    Protocol(#[from] mill_rtmp::Error),
+    #[error("{0}")]
+    Refused(#[from] Refusal),
+    #[error("no message for {0:?}")]
+    Silent(Duration),
+    #[error("nobody has watched for {0:?}")]
+    Idle(Duration),
+    #[error("the peer does not read")]
+    NotReading,
+    #[error("the duration asked for in play has passed")]
+    DurationOver,
+}
+
+impl End {
+    /// SRS's number for it.
+    fn code(&self) -> u32 {
+        match self {
+            Self::Gone(_) => 1007,
+            Self::Protocol(e) => e.code(),
+            Self::Refused(refusal) => refusal.code(),
+            Self::Silent(_) => 1011,
+            Self::NotReading => 1009,
+            Self::DurationOver => 2019,
+            Self::Idle(_) => 2056,
+        }
+    }
+}
+
+/// Serves one connection to its end.
+pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, socket: TcpStream, peer: SocketAddr) {
+    let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
+    info!("RTMP client ip={}, fd={fd}", peer.ip());
+    let begun = Instant::now();
+    let mut connection = Connection::new(ctx, cid, socket);
+    let end = connection.run().await;
+    let received = connection.received;
+    let seconds = begun.elapsed().as_secs_f64();
+    match end {
+        Ok(()) => info!("client finished. time={seconds:.1}s, received={received}"),
+        Err(end @ End::Gone(_)) => {
+            warn!(
+                "client disconnect peer. ret={} : {end}, time={seconds:.1}s, received={received}",
+                end.code()
+            );
+        }
+        Err(end) => {
+            warn!("serve error code={} : {end}, time={seconds:.1}s, received={received}", end.code());
+        }
+    }
+}
+
+/// One connection and where it stands.
+struct Connection {
+    ctx: Arc<Context>,
+    cid: u64,
+    reader: OwnedReadHalf,
+    writer: Arc<OwnedWriteHalf>,
+    rtmp: Session,
+    input: BytesMut,
+    read_size: usize,
+    /// Bytes read since the start.
+    received: u64,
+    /// What the peer said in connect.
+    connect: Option<Box<Connect>>,
+    /// Fires at or before the time somebody waits for; armed anew only when it has to be earlier or has
+    /// fired, because that costs more than a spurious tick.
+    alarm: Pin<Box<Sleep>>,
+}
+
+/// What a wait ended with.
+#[derive(Debug, PartialEq, Eq)]
+enum Waited {
+    Input,
+    Tick,
+}
+
+impl Connection {
+    fn new(ctx: Arc<Context>, cid: u64, socket: TcpStream) -> Self {
+        let rtmp = Session::new(Options::default(), ctx.seed ^ cid.rotate_left(32), Instant::now());
+        let (reader, writer) = socket.into_split();
+        Self {
+            ctx,
+            cid,
+            reader,
+            writer: Arc::new(writer),
+            rtmp,
+            input: BytesMut::new(),
+            read_size: MIN_READ,
+            received: 0,
+            connect: None,
+            alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
+        }
+    }
+
+    async fn run(&mut self) -> Result<(), End> {
+        loop {
+            while let Some(event) = self.poll()? {
+                match event {
+                    Event::Connect(connect) => self.accept_connect(connect),
+                    Event::Publish { publish, style } => publish::run(self, publish, style).await?,
+                    Event::Play(play) => play::run(self, play).await?,
+                    Event::Closed => return self.flush().await,
+                    // What was on its way when publish or play ended.
+                    Event::Media(_) | Event::Unpublish | Event::StopPlay | Event::Pause(_) => {}
+                }
+            }
+            let deadline = self.rtmp.deadline();
+            if self.wait(deadline).await? == Waited::Tick {
+                self.rtmp.handle_timeout(Instant::now())?;
+            }
+        }
+    }
+
+    /// The next event that needs no waiting.
+    fn poll(&mut self) -> Result<Option<Event>, End> {
+        if let Some(event) = self.rtmp.poll_event() {
+            return Ok(Some(event));
+        }
+        self.rtmp.handle_input(Instant::now(), &mut self.input)?;
+        Ok(self.rtmp.poll_event())
+    }
+
+    /// Sends what is to be sent and waits for input, or for `until`.
+    async fn wait(&mut self, until: Option<Instant>) -> Result<Waited, End> {
+        if self.flush_some().await? && !self.input.is_empty() {
+            // Input may have been left alone only because of unsent output.
+            return Ok(Waited::Input);
+        }
+        if let Some(until) = until {
+            let until = until.into();
+            if self.alarm.is_elapsed() || self.alarm.deadline() > until {
+                self.alarm.as_mut().reset(until);
+            }
+        }
+        self.input.reserve(self.read_size);
+        tokio::select! {
+            read = self.reader.read_buf(&mut self.input) => {
+                self.took(read.map_err(End::Gone)?)?;
+                Ok(Waited::Input)
+            }
+            () = &mut self.alarm, if until.is_some() => Ok(Waited::Tick),
+        }
+    }
+
+    /// Accounts for a read of `n` bytes and adapts the size of the next.
+    fn took(&mut self, n: usize) -> Result<(), End> {
+        if n == 0 {
+            return Err(End::Gone(io::ErrorKind::UnexpectedEof.into()));
+        }
+        self.received += n as u64;
+        if n >= self.read_size {
+            self.read_size = (self.read_size * 2).min(MAX_READ);
+        } else if n < self.read_size / 4 {
+            self.read_size = (self.read_size / 2).max(MIN_READ);
+        }
+        Ok(())
+    }
+
+    async fn flush(&mut self) -> Result<(), End> {
+        self.flush_some().await.map(|_| ())
+    }
+
+    /// Sends all output; whether there was any.
+    async fn flush_some(&mut self) -> Result<bool, End> {
+        let mut output = self.rtmp.take_output();
+        let any = !output.is_empty();
+        while !output.is_empty() {
+            match self.writer.try_write(&output) {
+                Ok(n) => output.advance(n),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
+                    let writable = tokio::time::timeout(WRITE_TIMEOUT, self.writer.writable()).await;
+                    writable.map_err(|_| End::NotReading)?.map_err(End::Gone)?;
+                }
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(End::Gone(e)),
+            }
+        }
+        Ok(any)
+    }
+
+    fn accept_connect(&mut self, connect: Box<Connect>) {
+        let config = self.ctx.config.load();
+        let target = url::resolve(&connect.tc_url, "");
+        if let Ok(t) = &target {
+            info!(
+                "connect app, tcUrl={}, pageUrl={}, swfUrl={}, schema={}, vhost={}, port={}, app={}, args={}",
+                Redacted(&connect.tc_url),
+                Redacted(&connect.page_url),
+                Redacted(&connect.swf_url),
+                t.schema,
+                t.vhost,
+                t.port,
+                t.app,
+                if connect.args.is_some() { "(obj)" } else { "null" },
+            );
+        }
+        // Whether the vhost exists is decided at publish or play, as clients of SRS expect.
+        let vhost = target.ok().and_then(|t| config.vhost(&t.vhost).cloned());
+        let chunk_size = vhost.as_ref().map_or(config.global.chunk_size, |v| v.chunk_size);
+        let server_ip = self.reader.local_addr().map(|a| a.ip().to_string()).unwrap_or_default();
+        let reply = ConnectReply {
+            window_ack_size: vhost.as_ref().map_or(2_500_000, |v| v.out_ack_size),
+            in_ack_size: vhost.as_ref().map_or(0, |v| v.in_ack_size),
+            chunk_size,
+            server: identity::SERVER,
+            version: identity::SRS_VERSION,
+            server_ip: &server_ip,
+            pid: std::process::id(),
+            connection_id: &self.cid.to_string(),
+            ..ConnectReply::default()
+        };
+        self.rtmp.accept_connect(Instant::now(), &reply);
+        self.connect = Some(connect);
+    }
+
+    /// Which stream the peer means.
+    fn target(&self, stream_name: &str, kind: &str) -> Result<Target, End> {
+        let tc_url = self.connect.as_ref().map_or("", |c| &c.tc_url);
+        let t = url::resolve(tc_url, stream_name)?;
+        info!(
+            "client identified, type={kind}, vhost={}, app={}, stream={}, param={}",
+            t.vhost,
+            t.app,
+            t.stream,
+            Redacted(&t.param)
+        );
+        Ok(t)
+    }
+
+    /// The socket follows the vhost's wish.
+    fn set_nodelay(&self, on: bool) {
+        let socket: &TcpStream = (*self.writer).as_ref();
+        if let Err(e) = socket.set_nodelay(on) {
+            warn!("set TCP_NODELAY: {e}");
+        }
+    }
+
+    /// Tells a publisher why not, in words its software understands, before the connection closes.
+    async fn refuse_publish(&mut self, refusal: Refusal) -> End {
+        let code = if refusal == Refusal::Busy { code::PUBLISH_BAD_NAME } else { code::PUBLISH_DENIED };
+        self.rtmp.reject_publish(code, &refusal.to_string());
+        self.close(refusal.into()).await
+    }
+
+    /// The same for a player.
+    async fn refuse_play(&mut self, refusal: Refusal) -> End {
+        let code = if refusal == Refusal::NoName { code::PLAY_STREAM_NOT_FOUND } else { code::PLAY_FAILED };
+        self.rtmp.reject_play(code, &refusal.to_string());
+        self.close(refusal.into()).await
+    }
+
+    /// Sends what is left to say, if the peer still listens, and gives the reason for the end.
+    async fn close(&mut self, end: End) -> End {
+        let _ = self.flush().await;
+        linger(self).await;
+        end
+    }
+}
+
+/// Lets the peer read the last words: closing a socket with unread input resets it and takes them away.
+async fn linger(connection: &mut Connection) {
+    const PATIENCE: Duration = Duration::from_millis(500);
+    let socket: &TcpStream = (*connection.writer).as_ref();
+    let _ = socket2::SockRef::from(socket).shutdown(std::net::Shutdown::Write);
+    let mut rest = [0; 4096];
+    let drain = async { while matches!(connection.reader.read(&mut rest).await, Ok(n) if n > 0) {} };
+    let _ = tokio::time::timeout(PATIENCE, drain).await;
+}

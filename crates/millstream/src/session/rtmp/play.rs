@@ -1,0 +1,114 @@
+//! An RTMP peer that plays.
+//!
+//! A shard of the fan-out writes the stream to the peer's socket; the peer's own task stays to read it:
+//! acknowledgements, pings, pause. Whatever must be answered is mixed in between two messages.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mill_rtmp::command::{Play, code};
+use mill_rtmp::session::server::Event;
+use tracing::info;
+
+use super::{Connection, End, MIN_READ};
+use crate::fanout::{Ended, Seat};
+use crate::session::admit::{self, Admitted};
+use crate::wire::RtmpChunks;
+
+/// Serves a play from the request to its end. `Ok`: the peer may ask for something else.
+pub(super) async fn run(peer: &mut Connection, request: Play) -> Result<(), End> {
+    let target = match peer.target(&request.stream_name, "Play") {
+        Ok(target) => target,
+        Err(end) => {
+            peer.rtmp.reject_play(code::PLAY_FAILED, &end.to_string());
+            return Err(peer.close(end).await);
+        }
+    };
+    let admitted = admit::admit(&peer.ctx.config.load(), &target.vhost, &target.app, &target.stream);
+    let Admitted { vhost, stream } = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Err(peer.refuse_play(refusal).await),
+    };
+    peer.set_nodelay(vhost.tcp_nodelay);
+    peer.rtmp.accept_play();
+    let pace = admit::pace(&vhost);
+    info!("source url={}, is_edge=0", admit::stream_url(&stream));
+    info!(
+        "start play smi={}ms, mw_sleep={}, mw_enabled=1, realtime={}, tcp_nodelay={}",
+        pace.shortest.as_millis(),
+        pace.longest.as_millis(),
+        u8::from(vhost.min_latency),
+        u8::from(vhost.tcp_nodelay)
+    );
+    let watch = peer.ctx.hub.watch(&stream);
+    let lane = watch.stream().lane(Arc::new(RtmpChunks { chunk_size: peer.rtmp.chunk_size() }));
+    let greeting = peer.rtmp.take_output();
+    let seat = peer.ctx.fanout.join(lane, peer.writer.clone(), greeting, pace);
+    drop(vhost);
+    // SRS takes the duration of play as milliseconds of what was sent; live, that is the time gone by.
+    let until =
+        (request.duration > 0.0).then(|| Instant::now() + Duration::from_millis(request.duration as u64));
+    let end = follow(peer, &seat, until).await;
+    info!("play ended, sent={}, skips={}", seat.sent(), seat.skips());
+    match end? {
+        Next::Request => match seat.leave().await {
+            Ended::Parted => Ok(()),
+            _ => Err(End::NotReading),
+        },
+        Next::Close => Ok(()),
+    }
+}
+
+/// What follows a play that ended well.
+enum Next {
+    /// The peer may ask for something else.
+    Request,
+    Close,
+}
+
+async fn follow(peer: &mut Connection, seat: &Seat, until: Option<Instant>) -> Result<Next, End> {
+    loop {
+        while let Some(event) = peer.poll()? {
+            match event {
+                Event::Pause(paused) => {
+                    // The notice of a pause goes out before delivery stops.
+                    seat.send(&peer.rtmp.take_output()).map_err(|_| End::NotReading)?;
+                    seat.pause(paused);
+                }
+                Event::StopPlay => return Ok(Next::Request),
+                Event::Closed => return Ok(Next::Close),
+                _ => {}
+            }
+        }
+        let output = peer.rtmp.take_output();
+        if !output.is_empty() {
+            seat.send(&output).map_err(|_| End::NotReading)?;
+            continue;
+        }
+        if peer.input.is_empty() {
+            // A player seldom says anything: hold no buffer for it.
+            peer.input = bytes::BytesMut::new();
+        }
+        let alarm = async {
+            match until {
+                Some(until) => tokio::time::sleep_until(until.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            ready = peer.reader.readable() => ready.map_err(End::Gone)?,
+            ended = seat.ended() => {
+                let error = if ended == Ended::Stream { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::BrokenPipe };
+                return Err(End::Gone(error.into()));
+            }
+            () = alarm => return Err(End::DurationOver),
+        }
+        peer.input.reserve(MIN_READ);
+        match peer.reader.try_read_buf(&mut peer.input) {
+            Ok(n) => peer.took(n)?,
+            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
+            Err(e) => return Err(End::Gone(e)),
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! An RTMP peer that publishes.
+//!
+//! The peer's task is the publisher: it holds the hub's handle and pushes every message as it comes, so
+//! the cost of a message does not depend on who watches. It ends when the peer says so, is silent for too
+//! long, or goes.
+
+use std::time::{Duration, Instant};
+
+use mill_hub::Publisher;
+use mill_media::flv::script::Metadata;
+use mill_media::flv::tag;
+use mill_media::frame::FrameKind;
+use mill_rtmp::command::Publish;
+use mill_rtmp::message::{Message, types};
+use mill_rtmp::session::server::{Event, Style};
+use tracing::{debug, info, warn};
+
+use super::{Connection, End, Waited};
+use crate::identity;
+use crate::session::admit::{self, Admitted, Refusal};
+
+/// Serves a publish from the request to its end. `Ok`: the peer may ask for something else.
+pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -> Result<(), End> {
+    let kind = match style {
+        Style::Fmle => "fmle-publish",
+        Style::Haivision => "haivision-publish",
+        Style::Flash => "flash-publish",
+    };
+    let target = match peer.target(&request.stream_name, kind) {
+        Ok(target) => target,
+        Err(end) => {
+            peer.rtmp.reject_publish(mill_rtmp::command::code::PUBLISH_DENIED, &end.to_string());
+            return Err(peer.close(end).await);
+        }
+    };
+    let admitted = admit::admit(&peer.ctx.config.load(), &target.vhost, &target.app, &target.stream);
+    let Admitted { vhost, stream } = match admitted {
+        Ok(admitted) => admitted,
+        Err(refusal) => return Err(peer.refuse_publish(refusal).await),
+    };
+    let Ok(publisher) = peer.ctx.hub.publish(&stream, admit::stream_options(&vhost)) else {
+        return Err(peer.refuse_publish(Refusal::Busy).await);
+    };
+    peer.set_nodelay(vhost.tcp_nodelay);
+    peer.rtmp.accept_publish();
+    let conf = &vhost.publish;
+    info!("source url={}, is_edge=0", admit::stream_url(&stream));
+    info!(
+        "start publish mr=0/0, p1stpt={}, pnt={}, tcp_nodelay={}",
+        conf.first_packet_timeout.as_millis(),
+        conf.normal_timeout.as_millis(),
+        u8::from(vhost.tcp_nodelay)
+    );
+    let feed = Feed { publisher, parse_sps: conf.parse_sps, strange: 0 };
+    let mut watch = Watchdog {
+        first: conf.first_packet_timeout,
+        normal: conf.normal_timeout,
+        idle: conf.kickoff_for_idle,
+        heard: Instant::now(),
+        watched: Instant::now(),
+        any: false,
+    };
+    let ended = follow(peer, feed, &mut watch).await;
+    info!("cleanup when unpublish");
+    ended
+}
+
+async fn follow(peer: &mut Connection, mut feed: Feed, watch: &mut Watchdog) -> Result<(), End> {
+    loop {
+        while let Some(event) = peer.poll()? {
+            match event {
+                Event::Media(message) => {
+                    watch.any = true;
+                    feed.take(message);
+                }
+                Event::Unpublish => return Ok(()),
+                Event::Closed => return peer.flush().await,
+                _ => {}
+            }
+        }
+        feed.publisher.wake();
+        match peer.wait(Some(watch.next())).await? {
+            Waited::Input => watch.heard = Instant::now(),
+            Waited::Tick => watch.check(feed.publisher.stream().viewers())?,
+        }
+    }
+}
+
+/// Notices a publisher that has fallen silent, or that nobody wants.
+struct Watchdog {
+    first: Duration,
+    normal: Duration,
+    /// Zero: never.
+    idle: Duration,
+    heard: Instant,
+    watched: Instant,
+    any: bool,
+}
+
+impl Watchdog {
+    fn patience(&self) -> Duration {
+        if self.any { self.normal } else { self.first }
+    }
+
+    /// When to look again, at the latest.
+    fn next(&self) -> Instant {
+        let silent = self.heard + self.patience();
+        if self.idle.is_zero() { silent } else { silent.min(self.watched + self.idle) }
+    }
+
+    fn check(&mut self, viewers: usize) -> Result<(), End> {
+        let now = Instant::now();
+        if now >= self.heard + self.patience() {
+            return Err(End::Silent(self.patience()));
+        }
+        if viewers > 0 {
+            self.watched = now;
+        } else if !self.idle.is_zero() && now >= self.watched + self.idle {
+            return Err(End::Idle(self.idle));
+        }
+        Ok(())
+    }
+}
+
+/// From RTMP messages to the hub's frames.
+struct Feed {
+    publisher: Publisher,
+    parse_sps: bool,
+    /// Messages nobody could place.
+    strange: u64,
+}
+
+impl Feed {
+    fn take(&mut self, message: Message) {
+        let Message { message_type, timestamp, payload, .. } = message;
+        if message_type == types::DATA {
+            return self.take_data(timestamp, &payload);
+        }
+        match tag::classify(message_type, &payload) {
+            Some(kind) => {
+                if kind.is_header() {
+                    self.describe(kind, &payload);
+                }
+                self.publisher.push(kind, timestamp, payload);
+            }
+            None => self.strange += 1,
+        }
+    }
+
+    /// Metadata is passed on in our name; other script data is not passed on, as in SRS.
+    fn take_data(&mut self, timestamp: u32, payload: &[u8]) {
+        match Metadata::parse(payload) {
+            Ok(metadata) => {
+                info!(
+                    "got metadata, width={}, height={}, audio={}, video={}",
+                    metadata.width().unwrap_or(0),
+                    metadata.height().unwrap_or(0),
+                    metadata.has_audio(),
+                    metadata.has_video()
+                );
+                let payload = metadata.normalised(identity::SERVER, identity::VERSION);
+                self.publisher.push(FrameKind::Metadata, timestamp, payload);
+            }
+            Err(e) => debug!("script data left out: {e}"),
+        }
+    }
+
+    fn describe(&self, kind: FrameKind, payload: &bytes::Bytes) {
+        let bytes = payload.len();
+        if kind == FrameKind::AudioHeader {
+            match mill_media::codec::audio_info(payload) {
+                Some(a) => info!(
+                    "{bytes}B audio sh, codec({}, profile={}, {}channels, {}HZ)",
+                    a.codec.name(),
+                    a.profile,
+                    a.channels,
+                    a.sample_rate
+                ),
+                None => warn!("{bytes}B audio sh, not understood; passed on as it is"),
+            }
+        } else if kind == FrameKind::VideoHeader && self.parse_sps {
+            match mill_media::codec::video_info(payload) {
+                Some(v) => info!(
+                    "{bytes}B video sh, codec({}, profile={}, level={}, {}x{})",
+                    v.codec.name(),
+                    v.profile,
+                    v.level,
+                    v.width,
+                    v.height
+                ),
+                None => warn!("{bytes}B video sh, not understood; passed on as it is"),
+            }
+        }
+    }
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        if self.strange > 0 {
+            warn!("{} messages were neither audio, video nor metadata and were left out", self.strange);
+        }
+    }
+}
