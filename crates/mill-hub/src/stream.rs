@@ -106,7 +106,12 @@ impl Headers {
             FrameKind::VideoHeader => &mut self.video,
             _ => return false,
         };
-        place.replace(frame.payload.clone()).as_ref() == Some(&frame.payload)
+        if place.as_ref() == Some(&frame.payload) {
+            return true;
+        }
+        // A copy: these few bytes are kept for long and must not keep the publisher's read buffer.
+        *place = Some(Bytes::copy_from_slice(&frame.payload));
+        false
     }
 }
 

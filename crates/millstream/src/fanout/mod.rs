@@ -51,8 +51,10 @@ struct Shared {
     tasks: Tasks,
     workers: usize,
     viewers: AtomicUsize,
-    lanes: Mutex<HashMap<(StreamId, FormatKey), Vec<Arc<Inbox>>>>,
+    lanes: Mutex<HashMap<LaneKey, Vec<Arc<Inbox>>>>,
 }
+
+type LaneKey = (StreamId, FormatKey);
 
 impl Fanout {
     /// `workers` is how many threads the runtime has.

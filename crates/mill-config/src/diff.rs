@@ -1,0 +1,146 @@
+//! What differs between two snapshots, and when each difference takes effect.
+
+use std::sync::Arc;
+
+use crate::model::Snapshot;
+use crate::spec::{self, Effect, Row};
+
+/// One directive with a new value, or a vhost that came or went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// The vhost concerned; `None` outside vhosts.
+    pub vhost: Option<String>,
+    /// Dotted path in the table, such as `vhost.play.gop_cache`; `vhost` alone for one that came or went.
+    pub path: String,
+    /// When it takes effect, as the table says.
+    pub effect: Effect,
+}
+
+/// Changes being collected, and where in the table the comparison stands.
+pub(crate) struct Changes {
+    found: Vec<Change>,
+    vhost: Option<String>,
+    scope: Vec<&'static str>,
+    rows: &'static [Row],
+}
+
+impl Changes {
+    /// Notes that the directive of that name, in the block just compared, has changed.
+    pub(crate) fn note(&mut self, name: &'static str) {
+        let path: Vec<&str> = self.scope.iter().copied().chain([name]).collect();
+        // The name is in the table: the value was read through it.
+        let effect = spec::find(self.rows, name).map_or(Effect::NeedsRestart, |row| row.effect);
+        self.found.push(Change { vhost: self.vhost.clone(), path: path.join("."), effect });
+    }
+
+    /// Compares what is inside the block of that name.
+    pub(crate) fn inside(&mut self, name: &'static str, compare: impl FnOnce(&mut Self)) {
+        let outer = self.rows;
+        self.rows = spec::find(outer, name).map_or(&[], Row::rows);
+        self.scope.push(name);
+        compare(self);
+        self.scope.pop();
+        self.rows = outer;
+    }
+}
+
+/// Lists what differs, in the order of the table; vhosts in the order of `new`, then those that went.
+#[must_use]
+pub fn diff(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
+    let mut changes = Changes { found: Vec::new(), vhost: None, scope: Vec::new(), rows: spec::root() };
+    old.global.compare_fields(&new.global, &mut changes);
+    old.log.compare_fields(&new.log, &mut changes);
+    changes.inside("http_api", |changes| old.http_api.compare_fields(&new.http_api, changes));
+    changes.inside("http_server", |changes| old.http_server.compare_fields(&new.http_server, changes));
+
+    // Exact names: the fallback to the default vhost is for clients.
+    let named =
+        |snapshot: &Snapshot, name: &str| snapshot.vhosts.iter().find(|v| v.name == name).map(Arc::clone);
+    for vhost in &new.vhosts {
+        changes.vhost = Some(vhost.name.clone());
+        match named(old, &vhost.name) {
+            Some(before) => changes.inside("vhost", |changes| before.compare_fields(vhost, changes)),
+            None => changes.note("vhost"),
+        }
+    }
+    for vhost in old.vhosts.iter().filter(|vhost| named(new, &vhost.name).is_none()) {
+        changes.vhost = Some(vhost.name.clone());
+        changes.note("vhost");
+    }
+    changes.found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(old: &str, new: &str, expected: &[&str]) {
+        let load = |text: &str| {
+            let text = format!("listen 1935; {text}");
+            crate::load(Some(("t", text.as_bytes())), [], &mut |_| unreachable!()).unwrap().snapshot
+        };
+        let changes = diff(&load(old), &load(new));
+        let shown = changes.iter().map(|Change { vhost, path, effect }| match vhost {
+            Some(vhost) => format!("{vhost}: {path} {effect:?}"),
+            None => format!("{path} {effect:?}"),
+        });
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn equal_values_are_no_change_however_they_are_written() {
+        check("chunk_size 60000; vhost a {}", "vhost a { play { gop_cache on; } } # b\n", &[]);
+    }
+
+    #[test]
+    fn every_change_has_the_effect_of_its_row() {
+        check(
+            "vhost a { play { gop_cache on; } }",
+            "max_connections 5; work_dir ./elsewhere; srs_log_level_v2 debug; http_api { enabled on; listen 1986; }
+             vhost a { chunk_size 128; play { gop_cache off; queue_length 3; } http_remux { enabled on; } }",
+            &[
+                "max_connections AtOnce",
+                "work_dir NeedsRestart",
+                "srs_log_level AtOnce",
+                "http_api.enabled RebindsListener",
+                "http_api.listen RebindsListener",
+                "a: vhost.chunk_size NewSessions",
+                "a: vhost.play.gop_cache AtOnce",
+                "a: vhost.play.queue_length AtOnce",
+                "a: vhost.http_remux.enabled AtOnce",
+            ],
+        );
+    }
+
+    #[test]
+    fn an_inherited_value_changes_in_both_places() {
+        let expected = ["chunk_size NewSessions", "a: vhost.chunk_size NewSessions"];
+        check(
+            "vhost a {} vhost b { chunk_size 128; }",
+            "chunk_size 256; vhost b { chunk_size 128; } vhost a {}",
+            &expected,
+        );
+    }
+
+    #[test]
+    fn vhosts_come_and_go() {
+        let expected = ["c: vhost RestartsComponent", "b: vhost RestartsComponent"];
+        check(
+            "vhost a {} vhost b {} vhost __defaultVhost__ {}",
+            "vhost __defaultVhost__ {} vhost c {} vhost a {}",
+            &expected,
+        );
+    }
+
+    #[test]
+    fn listen_rebinds() {
+        check("", "listen 1936;", &[]);
+        let text = |text: &str| {
+            crate::load(Some(("t", text.as_bytes())), [], &mut |_| unreachable!()).unwrap().snapshot
+        };
+        let changes = diff(&text("listen 1935;"), &text("listen 1935 1936;"));
+        assert_eq!(changes.len(), 1);
+        assert_eq!(changes[0].effect, Effect::RebindsListener);
+    }
+}

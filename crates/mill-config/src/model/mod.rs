@@ -1,0 +1,193 @@
+//! The typed, immutable value running code holds: no text, no look-up of directives.
+//!
+//! One file per block. The `block!` macro turns a list of fields into the struct, its reading and its
+//! comparison; names tie the fields to the rows of the table, where defaults, units and ranges are. A feature
+//! that lands adds a file and one line in the block around it.
+
+mod global;
+mod http;
+mod http_remux;
+mod log;
+mod play;
+mod publish;
+mod vhost;
+
+use std::collections::HashSet;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use self::global::Global;
+pub use self::http::{HttpApi, HttpServer};
+pub use self::http_remux::HttpRemux;
+pub use self::log::{Level, Log, Tank};
+pub use self::play::{Play, TimeJitter};
+pub use self::publish::Publish;
+pub use self::vhost::Vhost;
+
+use crate::diff::Changes;
+use crate::spec::{Kind, Unit};
+use crate::value;
+use crate::view::View;
+
+/// Name of the vhost that serves all names that have none of their own.
+pub const DEFAULT_VHOST: &str = "__defaultVhost__";
+
+/// A whole configuration, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Snapshot {
+    /// What stands outside all blocks.
+    pub global: Global,
+    /// Where the log goes, and how much of it.
+    pub log: Log,
+    /// `http_api`.
+    pub http_api: HttpApi,
+    /// `http_server`.
+    pub http_server: HttpServer,
+    /// All vhosts in the order of the file, disabled ones too; names differ.
+    pub vhosts: Vec<Arc<Vhost>>,
+}
+
+impl Snapshot {
+    /// What runs when no configuration is given at all: foreground, log on the console, RTMP on port 1935,
+    /// API on 1985, HTTP on 8080, and a default vhost that offers its streams as HTTP-FLV too.
+    #[must_use]
+    pub fn built_in() -> Self {
+        let text = crate::BUILT_IN;
+        let mut no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+        crate::load(Some(("built-in", text.as_bytes())), [], &mut no_files)
+            .expect("the embedded configuration is valid; a test loads it")
+            .snapshot
+    }
+
+    /// The vhost of that exact name, else the default one. One that is disabled is returned as it is: its
+    /// clients are refused, not sent to the default vhost.
+    #[must_use]
+    pub fn vhost(&self, name: &str) -> Option<&Arc<Vhost>> {
+        let find = |name: &str| self.vhosts.iter().find(|vhost| vhost.name == name);
+        find(name).or_else(|| find(DEFAULT_VHOST))
+    }
+
+    /// Reads the tree. It must have passed the check; a tree that did not gives defaults here and there, no
+    /// panic.
+    pub(crate) fn read(root: &View<'_>) -> Self {
+        // A name that comes twice was warned of; the first one counts.
+        let mut names = HashSet::new();
+        let first = root.blocks("vhost").filter(|view| names.insert(view.head()));
+        let vhosts = first.map(|view| Arc::new(Vhost::read(&view))).collect();
+        Self {
+            global: Global::read(root),
+            log: Log::read(root),
+            http_api: HttpApi::read(&root.block("http_api")),
+            http_server: HttpServer::read(&root.block("http_server")),
+            vhosts,
+        }
+    }
+}
+
+/// What the value of one directive, or one block, becomes.
+pub(crate) trait Field: PartialEq {
+    /// Reads the directive of that name.
+    fn read(view: &View<'_>, name: &str) -> Self;
+
+    /// Notes what differs; a block goes into its fields.
+    fn compare(&self, new: &Self, name: &'static str, changes: &mut Changes) {
+        if self != new {
+            changes.note(name);
+        }
+    }
+}
+
+impl Field for bool {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        view.is_on(name)
+    }
+}
+
+impl Field for u32 {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        view.number(name) as u32
+    }
+}
+
+/// The unit is the row's.
+impl Field for Duration {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        let number = view.number(name).max(0.0);
+        match view.row(name).kind {
+            Kind::Int(Unit::Millis) | Kind::Float(Unit::Millis) => Duration::from_secs_f64(number / 1000.0),
+            _ => Duration::from_secs_f64(number),
+        }
+    }
+}
+
+impl Field for String {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        view.text(name).to_owned()
+    }
+}
+
+impl Field for PathBuf {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        view.text(name).into()
+    }
+}
+
+impl Field for SocketAddr {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        let nowhere = SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0);
+        value::endpoint(view.text(name)).unwrap_or(nowhere)
+    }
+}
+
+impl Field for Vec<SocketAddr> {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        view.list(name).into_iter().filter_map(|text| value::endpoint(text).ok()).collect()
+    }
+}
+
+/// Defines a block: `field: Type = "directive"`. A word in parentheses after the name is a field for the
+/// argument of the block's head.
+macro_rules! block {
+    (
+        $(#[$meta:meta])*
+        pub struct $block:ident $(($(#[$head_meta:meta])* $head:ident))? {
+            $($(#[$field_meta:meta])* $field:ident: $type:ty = $name:literal,)+
+        }
+    ) => {
+        $(#[$meta])*
+        #[derive(Clone, Debug, PartialEq)]
+        pub struct $block {
+            $($(#[$head_meta])* pub $head: String,)?
+            $($(#[$field_meta])* pub $field: $type,)+
+        }
+
+        impl $block {
+            pub(crate) fn read(view: &$crate::view::View<'_>) -> Self {
+                Self {
+                    $($head: view.head().to_owned(),)?
+                    $($field: $crate::model::Field::read(view, $name),)+
+                }
+            }
+
+            pub(crate) fn compare_fields(&self, new: &Self, changes: &mut $crate::diff::Changes) {
+                $($crate::model::Field::compare(&self.$field, &new.$field, $name, changes);)+
+            }
+        }
+
+        impl $crate::model::Field for $block {
+            fn read(view: &$crate::view::View<'_>, name: &str) -> Self {
+                Self::read(&view.block(name))
+            }
+
+            fn compare(&self, new: &Self, name: &'static str, changes: &mut $crate::diff::Changes) {
+                changes.inside(name, |changes| self.compare_fields(new, changes));
+            }
+        }
+    };
+}
+pub(crate) use block;
+
+#[cfg(test)]
+mod tests;

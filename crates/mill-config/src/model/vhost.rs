@@ -1,0 +1,30 @@
+//! A virtual host.
+
+use super::{HttpRemux, Play, Publish};
+
+super::block! {
+    /// `vhost`.
+    pub struct Vhost(
+        /// Name clients find it by; [`DEFAULT_VHOST`](super::DEFAULT_VHOST) for the one of all other names.
+        name
+    ) {
+        /// Off: its clients are refused.
+        enabled: bool = "enabled",
+        /// Size of outgoing RTMP chunks in bytes, 128 to 65536; its own, or else the global one.
+        chunk_size: u32 = "chunk_size",
+        /// Send each message at once instead of in batches.
+        min_latency: bool = "min_latency",
+        /// TCP_NODELAY on sockets of players and publishers.
+        tcp_nodelay: bool = "tcp_nodelay",
+        /// Acknowledge input each time this many bytes have come; 0 to leave it to the peer.
+        in_ack_size: u32 = "in_ack_size",
+        /// Window Ack Size in bytes told to the peer; 0 to tell none.
+        out_ack_size: u32 = "out_ack_size",
+        /// How players are served.
+        play: Play = "play",
+        /// How publishers are served.
+        publish: Publish = "publish",
+        /// Live streams over HTTP.
+        http_remux: HttpRemux = "http_remux",
+    }
+}

@@ -1,0 +1,29 @@
+//! `stream_caster`: entrances of other protocols.
+
+use super::Effect::NeedsRestart;
+use super::Kind::{BoolOff, BoolOn, Endpoint, Float, Int, Text, Word};
+use super::Otherwise::Refused;
+use super::Status::Planned;
+use super::Unit::{Plain, Seconds};
+use super::{Row, Status, block, row};
+
+pub(super) const CASTER: Status = Planned("stream casters");
+const GB28181: Status = Planned("GB28181");
+
+pub(super) const STREAM_CASTER: &[Row] = &[
+    row("enabled", BoolOff, "off", CASTER, NeedsRestart, "Open this entrance."),
+    row("caster", Word(&["mpegts_over_udp", "rtsp", "flv", "gb28181"], Refused), "", CASTER, NeedsRestart, "Protocol of the entrance.").example("mpegts_over_udp"),
+    row("output", Text, "", CASTER, NeedsRestart, "RTMP URL the streams are published to.").example("rtmp://127.0.0.1/live/livestream"),
+    row("listen", Int(Plain), "", CASTER, NeedsRestart, "Port, on all addresses.").strict(1.0, 65535.0).example("8935"),
+    row("rtp_port_min", Int(Plain), "0", CASTER, NeedsRestart, "First local RTP port (rtsp).").clamped(0.0, 65535.0),
+    row("rtp_port_max", Int(Plain), "0", CASTER, NeedsRestart, "Port after the last local RTP port (rtsp).").clamped(0.0, 65536.0),
+    block("sip", SIP, GB28181, NeedsRestart, "Signalling (gb28181)."),
+];
+
+const SIP: &[Row] = &[
+    row("enabled", BoolOn, "on", GB28181, NeedsRestart, "Use the built-in SIP server."),
+    row("listen", Endpoint, "5060", GB28181, NeedsRestart, "Endpoint of the SIP server."),
+    row("timeout", Float(Seconds), "60", GB28181, NeedsRestart, "A device silent for this long is gone."),
+    row("reinvite", Float(Seconds), "5", GB28181, NeedsRestart, "Pause before a device is invited again."),
+    row("candidate", Text, "*", GB28181, NeedsRestart, "Address told to devices; `*` for the local one."),
+];

@@ -1,0 +1,29 @@
+//! `vhost.cluster` and `vhost.forward`: streams from and to other servers.
+
+use super::Effect::{NewSessions, RestartsComponent};
+use super::Kind::{BoolOff, BoolOn, List, Text, Word};
+use super::Otherwise::ReadAs;
+use super::Status::Planned;
+use super::{Row, Status, row};
+
+pub(super) const EDGE: Status = Planned("edge");
+pub(super) const FORWARDING: Status = Planned("forward");
+const ORIGIN_CLUSTER: Status = Planned("origin cluster");
+
+pub(super) const CLUSTER: &[Row] = &[
+    row("mode", Word(&["local", "remote"], ReadAs("local")), "local", EDGE, NewSessions, "`remote`: an edge, which gets streams from its origin and brings them there; `local`: an origin."),
+    row("origin", List, "", EDGE, NewSessions, "Origins of an edge, `host[:port]`, asked in turn.").example("127.0.0.1:1935 localhost:1935"),
+    row("protocol", Word(&["rtmp", "flv", "flvs"], ReadAs("rtmp")), "rtmp", EDGE, NewSessions, "Protocol towards the origin: RTMP, or HTTP-FLV without or with TLS."),
+    row("follow_client", BoolOff, "off", EDGE, NewSessions, "Use the protocol of the first player towards the origin."),
+    row("token_traverse", BoolOff, "off", EDGE, NewSessions, "Ask the origin before a client is accepted."),
+    row("vhost", Text, "[vhost]", EDGE, NewSessions, "Vhost at the origin."),
+    row("debug_srs_upnode", BoolOn, "on", EDGE, NewSessions, "Tell the origin our version, process and connection id."),
+    row("origin_cluster", BoolOff, "off", ORIGIN_CLUSTER, NewSessions, "Send players on to the origin that has the stream."),
+    row("coworkers", List, "", ORIGIN_CLUSTER, NewSessions, "HTTP APIs of the other origins, `host:port`.").example("127.0.0.1:9091 127.0.0.1:9092"),
+];
+
+pub(super) const FORWARD: &[Row] = &[
+    row("enabled", BoolOff, "off", FORWARDING, RestartsComponent, "Send copies."),
+    row("destination", List, "", FORWARDING, RestartsComponent, "Servers, `host[:port]`, that all get every stream.").example("127.0.0.1:1936 127.0.0.1:1937"),
+    row("backend", Text, "", FORWARDING, RestartsComponent, "URL asked for the destinations of each stream.").example("http://127.0.0.1:8085/api/v1/forward"),
+];

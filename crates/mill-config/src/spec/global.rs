@@ -1,0 +1,67 @@
+//! What stands outside all blocks, and the root of the table.
+
+use super::Effect::{AtOnce, NeedsRestart, NewSessions, RebindsListener, RestartsComponent};
+use super::Kind::{BoolOff, BoolOn, Endpoints, Float, Int, List, Path, Text, Word};
+use super::Otherwise::Refused;
+use super::Status::{Ignored, Implemented, Planned};
+use super::Unit::{Bytes, Millis, Plain, Seconds};
+use super::{Row, Status, block, caster, http, monitor, row, rtc, srt, vhost};
+
+const DAEMON: Status = Planned("daemon");
+const PID: Status = Planned("pid file");
+const FFMPEG: Status = Planned("ffmpeg processes");
+const GRACE: Status = Planned("graceful quit");
+const WATCH: Status = Planned("reload on file change");
+const SERVER_ID: Status = Planned("server id");
+const NO_CALL_HOME: Status = Ignored("this server never calls home");
+
+/// Words of `srs_log_level`. SRS names the levels one step lower than everybody else: its `trace` is our
+/// `info`.
+pub(crate) const LOG_LEVELS: &[&str] = &["verbose", "info", "trace", "warn", "error"];
+/// Words of `srs_log_level_v2`.
+pub(crate) const LOG_LEVELS_V2: &[&str] = &["trace", "debug", "info", "warn", "error"];
+
+pub(super) const ROOT: &[Row] = &[
+    row("include", List, "", Implemented, AtOnce, "Files whose directives are put in its place; allowed in every block. Paths are relative to the working directory.").example("./conf/more.conf").repeats(),
+    row("listen", Endpoints, "", Implemented, RebindsListener, "RTMP endpoints: `port`, `ip:port` or `[ipv6]:port`. Required, except when everything comes from the environment.").required().example("1935"),
+    row("chunk_size", Int(Bytes), "60000", Implemented, NewSessions, "Size of outgoing RTMP chunks.").clamped(128.0, 65536.0),
+    row("max_connections", Int(Plain), "1000", Implemented, AtOnce, "Limit of RTMP, HTTP API and HTTP connections together; further ones are closed at once.").strict(1.0, i32::MAX as f64),
+    row("srs_log_tank", Word(&["console", "file"], Refused), "file", Implemented, AtOnce, "Where the log goes.").aliases(&["SRS_LOG_TANK"]),
+    row("srs_log_level", Word(LOG_LEVELS, Refused), "trace", Implemented, AtOnce, "Least severe level that is logged, in the words of SRS 3.").aliases(&["SRS_LOG_LEVEL"]),
+    row("srs_log_level_v2", Word(LOG_LEVELS_V2, Refused), "", Implemented, AtOnce, "The same in usual words; wins over `srs_log_level`.").aliases(&["SRS_LOG_LEVEL_V2"]).example("info"),
+    row("srs_log_file", Path, "./objs/srs.log", Implemented, AtOnce, "Log file, if the log goes to one.").aliases(&["SRS_LOG_FILE"]),
+    row("utc_time", BoolOff, "off", Implemented, AtOnce, "UTC instead of local time in the log and in file names."),
+    row("work_dir", Path, "./", Implemented, NeedsRestart, "Directory all relative paths in this file are relative to."),
+    row("pithy_print_ms", Int(Millis), "10000", Implemented, AtOnce, "Interval of the periodic statistics lines.").clamped(1.0, i32::MAX as f64),
+    row("daemon", BoolOn, "on", DAEMON, NeedsRestart, "Run in the background."),
+    row("pid", Path, "./objs/srs.pid", PID, AtOnce, "File that holds the process id and is locked against a second server."),
+    row("asprocess", BoolOff, "off", Planned("quit with parent"), NeedsRestart, "Quit when the parent process goes away; needs `daemon off`."),
+    row("in_docker", BoolOff, "off", Planned("container mode"), NeedsRestart, "Behave as in a container even if none is detected."),
+    row("disable_daemon_for_docker", BoolOn, "on", Planned("container mode"), NeedsRestart, "In a container, stay in the foreground whatever `daemon` says."),
+    row("inotify_auto_reload", BoolOff, "off", WATCH, NeedsRestart, "Reload when the configuration file changes."),
+    row("auto_reload_for_docker", BoolOn, "on", WATCH, NeedsRestart, "In a container, switch `inotify_auto_reload` on."),
+    row("force_grace_quit", BoolOff, "off", GRACE, AtOnce, "Treat SIGTERM like SIGQUIT."),
+    row("grace_start_wait", Int(Millis), "2300", GRACE, AtOnce, "On SIGQUIT, time between the signal and the closing of the listeners."),
+    row("grace_final_wait", Int(Millis), "3200", GRACE, AtOnce, "On SIGQUIT, time between the end of the last connection and the exit."),
+    row("empty_ip_ok", BoolOn, "on", Ignored("connections whose peer address cannot be read are always dropped silently"), AtOnce, "Silently drop connections whose peer address cannot be read."),
+    row("ff_log_dir", Path, "./objs", FFMPEG, NewSessions, "Directory of the logs of ffmpeg processes; `/dev/null` for none."),
+    row("ff_log_level", Text, "info", FFMPEG, NewSessions, "`-loglevel` of ffmpeg processes."),
+    row("server_id", Text, "", SERVER_ID, NeedsRestart, "Identity of this server in API and callbacks; random if not given.").example("server-1"),
+    row("is_full", BoolOff, "off", Implemented, NeedsRestart, "Marks a file as a mere list of directives: with `on` it is refused."),
+    row("query_latest_version", BoolOn, "off", NO_CALL_HOME, NeedsRestart, "Ask the vendor for news."),
+    row("first_wait_for_qlv", Int(Seconds), "300", NO_CALL_HOME, NeedsRestart, "When to ask the vendor for news first."),
+    row("tcmalloc_release_rate", Float(Plain), "0.8", Ignored("another memory allocator is used"), NeedsRestart, "How fast tcmalloc returns memory.").clamped(0.0, 10.0),
+    block("threads", monitor::THREADS, Ignored("there are no threads to tune"), NeedsRestart, "Threads of the server."),
+    block("circuit_breaker", monitor::CIRCUIT_BREAKER, monitor::BREAKER, AtOnce, "Shed load when the processor is busy."),
+    block("heartbeat", monitor::HEARTBEAT, monitor::BEAT, AtOnce, "Report to a management server."),
+    block("stats", monitor::STATS, monitor::SYSTEM_STATS, AtOnce, "Figures of the machine in the API."),
+    block("exporter", monitor::EXPORTER, monitor::PROMETHEUS, RebindsListener, "Metrics for Prometheus."),
+    block("tencentcloud_cls", monitor::TENCENTCLOUD_CLS, monitor::CLOUD, NeedsRestart, "Log service of one cloud vendor.").open(),
+    block("tencentcloud_apm", monitor::TENCENTCLOUD_APM, monitor::CLOUD, NeedsRestart, "Tracing service of one cloud vendor.").open(),
+    block("http_api", http::API, Implemented, RebindsListener, "HTTP API."),
+    block("http_server", http::SERVER, Implemented, RebindsListener, "HTTP server for live streams and files."),
+    block("stream_caster", caster::STREAM_CASTER, caster::CASTER, NeedsRestart, "Takes streams of other protocols and publishes them.").repeats(),
+    block("srt_server", srt::SERVER, srt::SRT, RebindsListener, "SRT server."),
+    block("rtc_server", rtc::SERVER, rtc::RTC, RebindsListener, "WebRTC server."),
+    block("vhost", vhost::VHOST, Implemented, RestartsComponent, "A virtual host; `__defaultVhost__` serves all names that have none of their own.").repeats().example("__defaultVhost__"),
+];

@@ -1,0 +1,54 @@
+//! `http_api` and `http_server`.
+
+use super::Effect::{AtOnce, NeedsRestart, RebindsListener};
+use super::Kind::{BoolOff, BoolOn, Endpoint, Path, Text};
+use super::Status::{Implemented, Planned};
+use super::{Row, Status, block, row};
+
+const RAW_API: Status = Planned("raw API");
+const API_AUTH: Status = Planned("HTTP API authentication");
+const HTTPS: Status = Planned("HTTPS");
+const FILES: Status = Planned("file server");
+
+pub(super) const API: &[Row] = &[
+    row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve the HTTP API."),
+    row("listen", Endpoint, "1985", Implemented, RebindsListener, "Endpoint of the API; the same as that of `http_server` to serve both on one port."),
+    row("crossdomain", BoolOn, "on", Implemented, AtOnce, "Allow web pages of other origins (CORS)."),
+    block("raw_api", RAW, RAW_API, AtOnce, "Remote control over `/api/v1/raw`."),
+    block("auth", AUTH, API_AUTH, AtOnce, "HTTP Basic authentication of the API."),
+    block("https", API_HTTPS, HTTPS, RebindsListener, "The API over TLS."),
+];
+
+pub(super) const SERVER: &[Row] = &[
+    row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve live streams and files over HTTP."),
+    row("listen", Endpoint, "8080", Implemented, RebindsListener, "Endpoint of the HTTP server."),
+    row("crossdomain", BoolOn, "on", Implemented, AtOnce, "Allow web pages of other origins (CORS)."),
+    row("dir", Path, "./objs/nginx/html", FILES, NeedsRestart, "Directory served at `/`."),
+    block("https", SERVER_HTTPS, HTTPS, RebindsListener, "The same over TLS."),
+];
+
+const RAW: &[Row] = &[
+    row("enabled", BoolOff, "off", RAW_API, AtOnce, "Allow remote control at all."),
+    row("allow_reload", BoolOff, "off", RAW_API, AtOnce, "Allow `rpc=reload`."),
+    row("allow_query", BoolOff, "off", RAW_API, AtOnce, "Allow reading the configuration."),
+    row("allow_update", BoolOff, "off", RAW_API, AtOnce, "Allow changing the configuration."),
+];
+
+const AUTH: &[Row] = &[
+    row("enabled", BoolOff, "off", API_AUTH, AtOnce, "Ask for a user name and password."),
+    row("username", Text, "", API_AUTH, AtOnce, "User name.").example("admin"),
+    row("password", Text, "", API_AUTH, AtOnce, "Password.").example("secret"),
+];
+
+/// The rows of an `https` block; the two differ in the default port only.
+const fn https(port: &'static str) -> [Row; 4] {
+    [
+        row("enabled", BoolOff, "off", HTTPS, RebindsListener, "Serve over TLS; needs the plain listener too."),
+        row("listen", Endpoint, port, HTTPS, RebindsListener, "Endpoint."),
+        row("key", Path, "./conf/server.key", HTTPS, AtOnce, "Private key, PEM."),
+        row("cert", Path, "./conf/server.crt", HTTPS, AtOnce, "Certificate chain, PEM."),
+    ]
+}
+
+const API_HTTPS: &[Row] = &https("1990");
+const SERVER_HTTPS: &[Row] = &https("8088");

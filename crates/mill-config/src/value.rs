@@ -1,0 +1,140 @@
+//! One argument's text to a value, as leniently as SRS reads it.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+
+use crate::spec::{Kind, Row};
+
+/// A number at the head of a text, and whether more text follows it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Leading {
+    pub(crate) value: f64,
+    pub(crate) surplus: bool,
+}
+
+/// Reads a number as `atoi` or `atof` would, by the row's kind. `None` where these give 0 for want of any
+/// digit.
+pub(crate) fn number(row: &Row, text: &str) -> Option<Leading> {
+    let digits = |s: &str| s.len() - s.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let mut len = usize::from(text.starts_with(['+', '-']));
+    let whole = digits(&text[len..]);
+    len += whole;
+    let mut found = whole > 0;
+    if matches!(row.kind, Kind::Float(_)) {
+        if text[len..].starts_with('.') {
+            let fraction = digits(&text[len + 1..]);
+            if found || fraction > 0 {
+                len += 1 + fraction;
+                found = true;
+            }
+        }
+        if let Some(exponent) = text[len..].strip_prefix(['e', 'E']).filter(|_| found) {
+            let sign = usize::from(exponent.starts_with(['+', '-']));
+            let power = digits(&exponent[sign..]);
+            len += if power > 0 { 1 + sign + power } else { 0 };
+        }
+    }
+    // Rust reads all these forms; what is too large becomes infinite and is then clamped or refused.
+    let value = text[..len].parse().ok().filter(|_| found)?;
+    Some(Leading { value, surplus: len < text.len() })
+}
+
+/// A number by [`number`], replaced by the nearest accepted one.
+pub(crate) fn number_in_range(row: &Row, text: &str) -> Option<f64> {
+    number(row, text).map(|leading| leading.value.clamp(row.range.min, row.range.max))
+}
+
+/// A switch: off by the word `off` alone for those that default to on, on by the word `on` alone for the
+/// others.
+pub(crate) fn switch(kind: Kind, text: &str) -> bool {
+    if matches!(kind, Kind::BoolOn) { text != "off" } else { text == "on" }
+}
+
+/// Why a text is no endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadEndpoint {
+    #[error("a port is a number from 1 to 65535")]
+    Port,
+    #[error("only a literal address can be listened on, such as 127.0.0.1, 0.0.0.0 or [::]")]
+    Address,
+}
+
+/// Reads `port`, `ip:port` or `[ipv6]:port`; without an address all of IPv4 is meant.
+pub(crate) fn endpoint(text: &str) -> Result<SocketAddr, BadEndpoint> {
+    let (ip, port) = match text.rsplit_once(':') {
+        None => (IpAddr::V4(Ipv4Addr::UNSPECIFIED), text),
+        Some((host, port)) => {
+            let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            let ip = match bracketed {
+                Some(host) => host.parse().map(IpAddr::V6).ok(),
+                None => host.parse().map(IpAddr::V4).ok(),
+            };
+            (ip.ok_or(BadEndpoint::Address)?, port)
+        }
+    };
+    // `u16::from_str` would take a plus sign too.
+    let port = port.parse().ok().filter(|_| port.bytes().all(|b| b.is_ascii_digit()));
+    match port {
+        Some(port) if port > 0 => Ok(SocketAddr::new(ip, port)),
+        _ => Err(BadEndpoint::Port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec;
+
+    fn read(path: &str, text: &str) -> Option<(f64, bool)> {
+        let entry = spec::entries().into_iter().find(|entry| entry.path() == path).unwrap();
+        number(entry.row, text).map(|leading| (leading.value, leading.surplus))
+    }
+
+    #[test]
+    fn whole_numbers_are_read_like_atoi() {
+        let int = |text| read("vhost.play.queue_length", text);
+        assert_eq!(int("30"), Some((30.0, false)));
+        assert_eq!(int("-1"), Some((-1.0, false)));
+        assert_eq!(int("+7"), Some((7.0, false)));
+        assert_eq!(int("10s"), Some((10.0, true)));
+        assert_eq!(int("0.3"), Some((0.0, true)));
+        assert_eq!(int("99999999999999999999"), Some((1e20, false)));
+        for none in ["", "abc", "-", "s10", ".5", "inf", "NaN", "∞"] {
+            assert_eq!(int(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn fractions_are_read_like_atof() {
+        let float = |text| read("vhost.hls.hls_fragment", text);
+        assert_eq!(float("0.2"), Some((0.2, false)));
+        assert_eq!(float(".5"), Some((0.5, false)));
+        assert_eq!(float("5."), Some((5.0, false)));
+        assert_eq!(float("1e3"), Some((1000.0, false)));
+        assert_eq!(float("1e"), Some((1.0, true)));
+        assert_eq!(float("1.5.2"), Some((1.5, true)));
+        assert_eq!(float("1e999"), Some((f64::INFINITY, false)));
+        for none in ["", ".", "-.", "e5", "nan", "inf", "x"] {
+            assert_eq!(float(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn endpoints_in_all_forms() {
+        for (text, expected) in [
+            ("1935", "0.0.0.0:1935"),
+            ("127.0.0.1:1935", "127.0.0.1:1935"),
+            ("0.0.0.0:1935", "0.0.0.0:1935"),
+            ("[::]:1935", "[::]:1935"),
+            ("[::1]:65535", "[::1]:65535"),
+        ] {
+            assert_eq!(endpoint(text), Ok(expected.parse().unwrap()), "{text}");
+        }
+        for text in ["", "0", "abc", "99999", "65536", "-1", "+1", "1935x", "127.0.0.1:", "[::]:0"] {
+            assert_eq!(endpoint(text), Err(BadEndpoint::Port), "{text}");
+        }
+        for text in ["localhost:1935", "::1:1935", "[127.0.0.1]:1935", ":1935", "[::1935", "[]:1"] {
+            assert!(endpoint(text).is_err(), "{text}");
+        }
+        assert_eq!(endpoint("localhost:1935"), Err(BadEndpoint::Address));
+    }
+}

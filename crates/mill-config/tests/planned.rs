@@ -1,0 +1,213 @@
+//! What is still to come. A feature that lands takes its rows out of this list, which ends empty.
+
+use mill_config::spec::{Status, entries};
+
+/// Feature, and the directives that wait for it.
+#[rustfmt::skip] // one block, one line
+const PLANNED: &[(&str, &str)] = &[
+    ("audio fast cache", "
+        vhost.http_remux.fast_cache
+    "),
+    ("bandwidth test", "
+        vhost.bandcheck
+        vhost.bandcheck.enabled vhost.bandcheck.key vhost.bandcheck.interval vhost.bandcheck.limit_kbps
+    "),
+    ("circuit breaker", "
+        circuit_breaker
+        circuit_breaker.enabled circuit_breaker.high_threshold circuit_breaker.high_pulse
+        circuit_breaker.critical_threshold circuit_breaker.critical_pulse circuit_breaker.dying_threshold
+        circuit_breaker.dying_pulse
+    "),
+    ("container mode", "
+        in_docker disable_daemon_for_docker
+    "),
+    ("daemon", "
+        daemon
+    "),
+    ("DASH", "
+        vhost.dash
+        vhost.dash.enabled vhost.dash.dash_fragment vhost.dash.dash_update_period vhost.dash.dash_timeshift
+        vhost.dash.dash_path vhost.dash.dash_mpd_file vhost.dash.dash_window_size vhost.dash.dash_cleanup
+        vhost.dash.dash_dispose
+    "),
+    ("DVR", "
+        vhost.dvr
+        vhost.dvr.enabled vhost.dvr.dvr_apply vhost.dvr.dvr_plan vhost.dvr.dvr_path vhost.dvr.dvr_duration
+        vhost.dvr.dvr_wait_keyframe vhost.dvr.time_jitter
+    "),
+    ("edge", "
+        vhost.cluster
+        vhost.cluster.mode vhost.cluster.origin vhost.cluster.protocol vhost.cluster.follow_client
+        vhost.cluster.token_traverse vhost.cluster.vhost vhost.cluster.debug_srs_upnode
+    "),
+    ("exec", "
+        vhost.exec
+        vhost.exec.enabled vhost.exec.publish
+    "),
+    ("ffmpeg processes", "
+        ff_log_dir ff_log_level
+    "),
+    ("file server", "
+        http_server.dir
+        vhost.http_static
+        vhost.http_static.enabled vhost.http_static.mount vhost.http_static.dir
+    "),
+    ("forward", "
+        vhost.forward
+        vhost.forward.enabled vhost.forward.destination vhost.forward.backend
+    "),
+    ("GB28181", "
+        stream_caster.sip
+        stream_caster.sip.enabled stream_caster.sip.listen stream_caster.sip.timeout
+        stream_caster.sip.reinvite stream_caster.sip.candidate
+    "),
+    ("graceful quit", "
+        force_grace_quit grace_start_wait grace_final_wait
+    "),
+    ("HDS", "
+        vhost.hds
+        vhost.hds.enabled vhost.hds.hds_fragment vhost.hds.hds_window vhost.hds.hds_path
+    "),
+    ("heartbeat", "
+        heartbeat
+        heartbeat.enabled heartbeat.interval heartbeat.url heartbeat.device_id heartbeat.summaries
+        heartbeat.ports
+    "),
+    ("HLS", "
+        vhost.hls
+        vhost.hls.enabled vhost.hls.hls_fragment vhost.hls.hls_td_ratio vhost.hls.hls_aof_ratio
+        vhost.hls.hls_window vhost.hls.hls_on_error vhost.hls.hls_path vhost.hls.hls_m3u8_file
+        vhost.hls.hls_ts_file vhost.hls.hls_ts_floor vhost.hls.hls_entry_prefix vhost.hls.hls_acodec
+        vhost.hls.hls_vcodec vhost.hls.hls_cleanup vhost.hls.hls_dispose vhost.hls.hls_nb_notify
+        vhost.hls.hls_wait_keyframe vhost.hls.hls_dts_directly vhost.hls.hls_keys
+        vhost.hls.hls_fragments_per_key vhost.hls.hls_key_file vhost.hls.hls_key_file_path
+        vhost.hls.hls_key_url vhost.hls.hls_ctx vhost.hls.hls_ts_ctx
+    "),
+    ("HTTP API authentication", "
+        http_api.auth
+        http_api.auth.enabled http_api.auth.username http_api.auth.password
+    "),
+    ("HTTP callbacks", "
+        vhost.http_hooks
+        vhost.http_hooks.enabled vhost.http_hooks.on_connect vhost.http_hooks.on_close
+        vhost.http_hooks.on_publish vhost.http_hooks.on_unpublish vhost.http_hooks.on_play
+        vhost.http_hooks.on_stop vhost.http_hooks.on_dvr vhost.http_hooks.on_hls
+        vhost.http_hooks.on_hls_notify
+    "),
+    ("HTTPS", "
+        http_api.https
+        http_api.https.enabled http_api.https.listen http_api.https.key http_api.https.cert
+        http_server.https
+        http_server.https.enabled http_server.https.listen http_server.https.key http_server.https.cert
+    "),
+    ("ingest", "
+        vhost.ingest
+        vhost.ingest.enabled vhost.ingest.input vhost.ingest.ffmpeg vhost.ingest.engine
+        vhost.ingest.input.type vhost.ingest.input.url
+        vhost.ingest.engine.enabled vhost.ingest.engine.perfile vhost.ingest.engine.iformat
+        vhost.ingest.engine.vfilter vhost.ingest.engine.vcodec vhost.ingest.engine.vbitrate
+        vhost.ingest.engine.vfps vhost.ingest.engine.vwidth vhost.ingest.engine.vheight
+        vhost.ingest.engine.vthreads vhost.ingest.engine.vprofile vhost.ingest.engine.vpreset
+        vhost.ingest.engine.vparams vhost.ingest.engine.acodec vhost.ingest.engine.abitrate
+        vhost.ingest.engine.asample_rate vhost.ingest.engine.achannels vhost.ingest.engine.aparams
+        vhost.ingest.engine.oformat vhost.ingest.engine.output
+    "),
+    ("origin cluster", "
+        vhost.cluster.origin_cluster vhost.cluster.coworkers
+    "),
+    ("pid file", "
+        pid
+    "),
+    ("Prometheus exporter", "
+        exporter
+        exporter.enabled exporter.listen exporter.label exporter.tag
+    "),
+    ("quit with parent", "
+        asprocess
+    "),
+    ("raw API", "
+        http_api.raw_api
+        http_api.raw_api.enabled http_api.raw_api.allow_reload http_api.raw_api.allow_query
+        http_api.raw_api.allow_update
+    "),
+    ("referer check", "
+        vhost.refer
+        vhost.refer.enabled vhost.refer.all vhost.refer.publish vhost.refer.play
+    "),
+    ("reload on file change", "
+        inotify_auto_reload auto_reload_for_docker
+    "),
+    ("security", "
+        vhost.security
+        vhost.security.enabled vhost.security.deny vhost.security.allow
+    "),
+    ("server id", "
+        server_id
+    "),
+    ("SRT", "
+        srt_server
+        srt_server.enabled srt_server.listen srt_server.maxbw srt_server.mss srt_server.latency
+        srt_server.recvlatency srt_server.peerlatency srt_server.connect_timeout srt_server.peer_idle_timeout
+        srt_server.sendbuf srt_server.recvbuf srt_server.payloadsize srt_server.default_app
+        srt_server.sei_filter srt_server.mix_correct srt_server.tlpktdrop srt_server.tsbpdmode
+        srt_server.passphrase srt_server.pbkeylen
+        vhost.srt
+        vhost.srt.enabled vhost.srt.srt_to_rtmp
+    "),
+    ("stream casters", "
+        stream_caster
+        stream_caster.enabled stream_caster.caster stream_caster.output stream_caster.listen
+        stream_caster.rtp_port_min stream_caster.rtp_port_max
+    "),
+    ("system statistics", "
+        stats
+        stats.enabled stats.network stats.disk
+    "),
+    ("transcode", "
+        vhost.transcode
+        vhost.transcode.enabled vhost.transcode.ffmpeg vhost.transcode.engine
+        vhost.transcode.engine.enabled vhost.transcode.engine.perfile vhost.transcode.engine.iformat
+        vhost.transcode.engine.vfilter vhost.transcode.engine.vcodec vhost.transcode.engine.vbitrate
+        vhost.transcode.engine.vfps vhost.transcode.engine.vwidth vhost.transcode.engine.vheight
+        vhost.transcode.engine.vthreads vhost.transcode.engine.vprofile vhost.transcode.engine.vpreset
+        vhost.transcode.engine.vparams vhost.transcode.engine.acodec vhost.transcode.engine.abitrate
+        vhost.transcode.engine.asample_rate vhost.transcode.engine.achannels vhost.transcode.engine.aparams
+        vhost.transcode.engine.oformat vhost.transcode.engine.output
+    "),
+    ("WebRTC", "
+        rtc_server
+        rtc_server.enabled rtc_server.listen rtc_server.tcp rtc_server.protocol rtc_server.candidate
+        rtc_server.use_auto_detect_network_ip rtc_server.ip_family rtc_server.api_as_candidates
+        rtc_server.resolve_api_domain rtc_server.keep_api_domain rtc_server.ecdsa rtc_server.encrypt
+        rtc_server.reuseport rtc_server.merge_nalus rtc_server.black_hole
+        rtc_server.tcp.enabled rtc_server.tcp.listen
+        rtc_server.black_hole.enabled rtc_server.black_hole.addr
+        vhost.rtc
+        vhost.rtc.enabled vhost.rtc.rtmp_to_rtc vhost.rtc.rtc_to_rtmp vhost.rtc.nack vhost.rtc.nack_no_copy
+        vhost.rtc.twcc vhost.rtc.keep_bframe vhost.rtc.keep_avc_nalu_sei vhost.rtc.stun_timeout
+        vhost.rtc.stun_strict_check vhost.rtc.dtls_role vhost.rtc.dtls_version vhost.rtc.drop_for_pt
+        vhost.rtc.pli_for_rtmp vhost.rtc.opus_bitrate vhost.rtc.aac_bitrate
+    "),
+];
+
+#[test]
+fn the_list_is_that_of_the_table() {
+    let mut table: Vec<String> = entries()
+        .iter()
+        .filter_map(|entry| match entry.row.status {
+            Status::Planned(feature) => Some(format!("{feature}: {}", entry.path())),
+            _ => None,
+        })
+        .collect();
+    let mut listed: Vec<String> = PLANNED
+        .iter()
+        .flat_map(|(feature, paths)| paths.split_whitespace().map(move |path| format!("{feature}: {path}")))
+        .collect();
+    table.sort();
+    listed.sort();
+    let missing: Vec<&String> = table.iter().filter(|row| !listed.contains(row)).collect();
+    let landed: Vec<&String> = listed.iter().filter(|row| !table.contains(row)).collect();
+    assert!(missing.is_empty(), "planned in the table, not listed here: {missing:#?}");
+    assert!(landed.is_empty(), "listed here, not planned in the table (any more): {landed:#?}");
+    assert_eq!(table.len(), listed.len(), "a row is listed twice");
+}
