@@ -1,0 +1,23 @@
+//! The whole server as its users meet it: the real binary on free ports, driven by ffmpeg, rtmpdump, curl and
+//! by clients that may send anything. Each file is one behaviour; `harness` is everything around the server.
+
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
+mod harness;
+
+mod busy;
+mod chunk_sizes;
+mod config_cli;
+mod demo;
+mod enhanced;
+mod gop_cache;
+mod hostile;
+mod httpflv;
+mod pause;
+mod publish_play;
+mod publish_timeout;
+mod shutdown;
+mod slow_viewer;
+mod timestamps;
+mod tracks;
+mod vhost;

@@ -1,0 +1,65 @@
+//! Publishers who fall silent are closed after the times of the configuration, and those who go on are not.
+//! Here time itself is the subject, so these tests take seconds.
+
+use crate::harness::SOON;
+use crate::harness::client::{Player, Publisher};
+use crate::harness::http::End;
+use crate::harness::media::{FlvViewer, Viewer, avc, for_a_while};
+use crate::harness::server::{Conf, Server};
+use std::time::{Duration, Instant};
+
+const FIRST: Duration = Duration::from_millis(1500);
+const NORMAL: Duration = Duration::from_millis(800);
+
+fn server() -> Server {
+    Server::start(&Conf::vhost("publish { firstpkt_timeout 1500; normal_timeout 800; }"))
+}
+
+#[test]
+fn a_publisher_who_never_sends_is_closed_after_the_first_packet_timeout() {
+    let server = server();
+    let start = Instant::now();
+    let mut publisher = Publisher::start(&server, "live/s");
+    assert!(publisher.is_closed(SOON), "still open after {SOON:?}");
+    let took = start.elapsed();
+    assert!(took >= FIRST.mul_f32(0.9), "closed after {took:?} already");
+    assert!(took < FIRST + NORMAL + Duration::from_secs(2), "closed only after {took:?}");
+    // And the name is free.
+    assert!(Publisher::ask(&server, "live/s").is_ok());
+}
+
+#[test]
+fn a_publisher_who_falls_silent_is_closed_after_the_normal_timeout() {
+    let server = server();
+    let mut publisher = Publisher::start(&server, "live/s");
+    let mut viewer = FlvViewer::open(&server, "/live/s.flv");
+    publisher.headers(0);
+    publisher.send(9, 0, &avc(true, 0, 100));
+    viewer.until_serial(0);
+    let start = Instant::now();
+    assert!(publisher.is_closed(SOON), "still open after {SOON:?}");
+    let took = start.elapsed();
+    assert!(took >= NORMAL.mul_f32(0.5), "closed after {took:?} already");
+    assert!(took < FIRST + NORMAL * 2 + Duration::from_secs(2), "closed only after {took:?}");
+    assert_eq!(viewer.rest().1, End::FinalChunk);
+    assert!(Publisher::ask(&server, "live/s").is_ok());
+}
+
+#[test]
+fn a_publisher_who_goes_on_is_left_alone() {
+    let server = server();
+    let mut publisher = Publisher::start(&server, "live/s");
+    let mut player = Player::start(&server, "live/s");
+    publisher.headers(0);
+    // Four times the longest timeout, with pauses of half the shortest.
+    let (mut n, mut last) = (0, Instant::now() - NORMAL);
+    for_a_while(FIRST * 4, || {
+        if last.elapsed() > NORMAL / 2 {
+            publisher.send(9, 40 * n, &avc(n == 0, n, 100));
+            (n, last) = (n + 1, Instant::now());
+        }
+        false
+    });
+    player.until_serial(n - 1);
+    assert!(!publisher.is_closed(Duration::from_millis(1)));
+}
