@@ -141,6 +141,9 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.security
         vhost.security.enabled vhost.security.deny vhost.security.allow
     "),
+    ("statistics lines", "
+        pithy_print_ms
+    "),
     ("server id", "
         server_id
     "),

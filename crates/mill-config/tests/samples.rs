@@ -80,7 +80,7 @@ vhost __defaultVhost__ {
 fn realtime_with_its_missing_semicolon_loads_with_a_warning() {
     let Loaded { snapshot, warnings, .. } = load_with(REALTIME, &mut |_| unreachable!());
     let vhost = snapshot.vhost("x").unwrap();
-    assert!(vhost.tcp_nodelay && !vhost.min_latency, "as SRS 3.0 reads it");
+    assert!(!vhost.min_latency, "as SRS 3.0 reads it");
     assert_eq!((vhost.play.gop_cache, vhost.play.queue_length), (false, Duration::from_secs(10)));
     assert_eq!(vhost.play.mw_latency, Duration::from_millis(100));
     let expected = "\
@@ -129,9 +129,9 @@ fn hls_in_three_kinds() {
 fn live_http_in_four_formats() {
     for (ending, extra, features) in [
         ("flv", "", &[][..]),
-        ("ts", "", &[]),
-        ("aac", "fast_cache 30;", &["audio fast cache"]),
-        ("mp3", "fast_cache 30;", &["audio fast cache"]),
+        ("ts", "", &["HTTP-TS, HTTP-AAC and HTTP-MP3"]),
+        ("aac", "fast_cache 30;", &["HTTP-TS, HTTP-AAC and HTTP-MP3", "audio fast cache"]),
+        ("mp3", "fast_cache 30;", &["HTTP-TS, HTTP-AAC and HTTP-MP3", "audio fast cache"]),
     ] {
         let mount = format!("[vhost]/[app]/[stream].{ending}");
         let text = format!(

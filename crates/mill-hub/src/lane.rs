@@ -64,6 +64,8 @@ struct Inner {
     /// Media of the running publish has been appended, so that a newcomer has something to begin with.
     started: bool,
     dts: Millis,
+    /// The tick at which the log was last cut for everybody.
+    tick: Option<u64>,
     readers: Vec<Arc<Mark>>,
 }
 
@@ -83,6 +85,7 @@ impl Lane {
             gop_cache: true,
             started: false,
             dts: 0,
+            tick: None,
             readers: Vec::new(),
         };
         Self { stream, format, inner: Mutex::new(inner) }
@@ -100,8 +103,10 @@ impl Lane {
 
     /// A new reader, for one group of viewers.
     pub fn reader(self: &Arc<Self>) -> Reader {
-        let mark = Arc::new(Mark { moved: Notify::new(), floor: AtomicU64::new(u64::MAX) });
-        self.inner.lock().readers.push(mark.clone());
+        let mut inner = self.inner.lock();
+        // From its first moment on nothing new is dropped before it was read.
+        let mark = Arc::new(Mark { moved: Notify::new(), floor: AtomicU64::new(inner.log.next()) });
+        inner.readers.push(mark.clone());
         Reader { lane: self.clone(), mark }
     }
 
@@ -198,19 +203,20 @@ impl Reader {
         self.mark.moved.notified().await;
     }
 
-    /// Wakes whoever waits in [`Self::moved`], without news.
-    pub fn nudge(&self) {
-        self.mark.moved.notify_one();
-    }
-
     /// Flushes: makes all that was appended readable, adds what lies from `from` on to `out`, and gives the
     /// number to go on from.
     ///
+    /// Readers that flush at the same `tick` see the same batches: the first of them cuts the log, for all.
+    /// `None` cuts it anyhow.
+    ///
     /// # Errors
     /// [`Lagged`] if that is too far back; `out` is left as it was.
-    pub fn flush(&self, from: u64, out: &mut Vec<Batch>) -> Result<u64, Lagged> {
+    pub fn flush(&self, from: u64, tick: Option<u64>, out: &mut Vec<Batch>) -> Result<u64, Lagged> {
         let mut inner = self.lane.inner.lock();
-        inner.log.seal();
+        if tick.is_none() || tick != inner.tick {
+            inner.log.seal();
+            inner.tick = tick;
+        }
         inner.trim();
         inner.log.read(from, usize::MAX, out)
     }
@@ -249,6 +255,11 @@ impl Reader {
             Some(join) if join.next > from => join,
             _ => self.live(&mut inner),
         }
+    }
+
+    /// Whether a publish has ended in what follows `from`, read or not.
+    pub fn ended_since(&self, from: u64) -> bool {
+        self.lane.inner.lock().log.ended_since(from)
     }
 
     /// The lowest batch number any viewer may still ask for; `u64::MAX` for none.

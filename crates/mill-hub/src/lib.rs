@@ -15,7 +15,8 @@
 //! The hub names no protocol, file, HTTP call or configuration: wire formats come in behind
 //! [`WireFormat`], settings as a [`StreamOptions`]. It owns no task, socket or clock; time is the media
 //! time of the frames. Its locks are plain mutexes around a few instructions, taken in the order
-//! hub, stream, lane, and never held across an await.
+//! hub, stream, lane, and never held across an await. One thing takes longer: the first viewer of a format
+//! has the running GOP copied into its new lane while the publisher waits.
 
 mod gop;
 mod hub;

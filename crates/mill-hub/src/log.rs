@@ -55,6 +55,8 @@ pub(crate) struct Log {
     open_dts: Millis,
     /// The newest place to join, if the GOP that started there is still running.
     join: Option<Join>,
+    /// Number of the newest end mark.
+    ended: Option<u64>,
     /// How far a reader may fall behind, in milliseconds.
     window: Millis,
 }
@@ -68,6 +70,7 @@ impl Log {
             open: BytesMut::new(),
             open_dts: 0,
             join: None,
+            ended: None,
             window,
         }
     }
@@ -108,6 +111,7 @@ impl Log {
     pub(crate) fn mark_end(&mut self) {
         self.seal();
         self.join = None;
+        self.ended = Some(self.next());
         self.batches.push_back(Batch { bytes: Bytes::new(), dts: self.open_dts, end: true });
     }
 
@@ -147,6 +151,11 @@ impl Log {
             self.seal();
         }
         Some(join)
+    }
+
+    /// Whether a publish has ended at `from` or later.
+    pub(crate) fn ended_since(&self, from: u64) -> bool {
+        self.ended.is_some_and(|end| end >= from)
     }
 
     /// Appends the sealed batches from `from` on to `out`, at most `most`, and gives the number to go on from.

@@ -95,9 +95,13 @@ where
     loop {
         match listener.accept().await {
             Ok((socket, peer)) => {
-                keep_alive(&socket);
+                prepare(&socket);
                 let Some(permit) = connections.admit() else {
-                    warn!("exceed connection limits, max={}, client ip={peer} refused", connections.limit);
+                    warn!(
+                        "exceed connection limits, max={}, client ip={peer} refused, refused={}",
+                        connections.limit,
+                        connections.refused.load(Ordering::Relaxed)
+                    );
                     continue;
                 };
                 let cid = connections.next_id();
@@ -116,15 +120,17 @@ where
     }
 }
 
-/// Lets the kernel find out about peers that vanished without a word. Without it a player of an idle
-/// stream, to whom nothing is written, would stay for ever.
-fn keep_alive(socket: &TcpStream) {
+/// What every connection needs. Writes are merged before the kernel sees them, so Nagle's algorithm could
+/// only add delay. And the kernel shall find out about peers that vanished without a word: a player of an
+/// idle stream, to whom nothing is written, would stay for ever.
+fn prepare(socket: &TcpStream) {
     let probes = TcpKeepalive::new()
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
         .with_retries(4);
-    if let Err(e) = SockRef::from(socket).set_tcp_keepalive(&probes) {
-        debug!("keep-alive: {e}");
+    let prepared = socket.set_nodelay(true).and_then(|()| SockRef::from(socket).set_tcp_keepalive(&probes));
+    if let Err(e) = prepared {
+        debug!("socket options: {e}");
     }
 }
 

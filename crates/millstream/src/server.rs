@@ -18,7 +18,7 @@ use mill_hub::Hub;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::fanout::Fanout;
 use crate::listen::{self, Connections};
@@ -80,9 +80,7 @@ pub(crate) fn run(startup: Startup) -> Result<(), Error> {
     }
     let _log = log::init(&snapshot.log, snapshot.global.utc_time).map_err(Error::Prepare)?;
     info!("{}, speaks as SRS/{}", identity::SERVER, identity::SRS_VERSION);
-    if !startup.planned.is_empty() {
-        warn!("configured but not available yet: {}", startup.planned.join(", "));
-    }
+    report_planned(&startup.planned);
     reserve_descriptors(u64::from(snapshot.global.max_connections))?;
 
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
@@ -173,6 +171,21 @@ fn bind(what: &str, address: SocketAddr) -> io::Result<TcpListener> {
     let listener = listen::bind(address)?;
     info!("{what} listen at tcp://{address}, fd={}", listener.as_raw_fd());
     Ok(listener)
+}
+
+/// Features whose absence lets people in who were meant to stay out.
+const GUARDS: [&str; 4] = ["HTTP callbacks", "referer check", "security", "HTTP API authentication"];
+
+/// One line that names what was configured and does not exist yet; those that guard access come a second
+/// time, as an error.
+fn report_planned(planned: &[&str]) {
+    if !planned.is_empty() {
+        warn!("configured but not available yet: {}", planned.join(", "));
+    }
+    let open: Vec<&str> = planned.iter().copied().filter(|feature| GUARDS.contains(feature)).collect();
+    if !open.is_empty() {
+        error!("access is NOT restricted: {} is configured but not available yet", open.join(", "));
+    }
 }
 
 /// Makes room for the connections the configuration allows.

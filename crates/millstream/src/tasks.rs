@@ -24,30 +24,49 @@ pub(crate) struct Tasks {
 #[derive(Default)]
 struct Handles {
     next: u64,
-    by_key: HashMap<u64, AbortHandle>,
+    /// `None` for a task that is just being started.
+    by_key: HashMap<u64, Option<AbortHandle>>,
+    /// The server ends: nothing starts any more.
+    closed: bool,
 }
 
 impl Tasks {
-    /// Starts a task whose log lines carry `cid`.
+    /// Starts a task whose log lines carry `cid`; drops it if the server is ending.
     #[expect(clippy::disallowed_methods, reason = "this is the place")]
     pub(crate) fn spawn(&self, cid: u64, task: impl Future<Output = ()> + Send + 'static) {
-        // Held until the handle is in the table, so that a task that is over at once finds it there.
-        let mut handles = self.handles.lock();
-        let key = handles.next;
-        handles.next += 1;
+        let key = {
+            let mut handles = self.handles.lock();
+            if handles.closed {
+                return;
+            }
+            let key = handles.next;
+            handles.next += 1;
+            handles.by_key.insert(key, None);
+            key
+        };
         let entry = Entry { handles: self.handles.clone(), key };
         let task = log::with_cid(cid, async move {
             let _entry = entry;
             task.await;
         });
+        // Not under the lock: a runtime that shuts down drops the task right here.
         let spawned = tokio::spawn(self.running.track_future(task));
-        handles.by_key.insert(key, spawned.abort_handle());
+        let mut handles = self.handles.lock();
+        if handles.closed {
+            spawned.abort();
+        } else if let Some(handle) = handles.by_key.get_mut(&key) {
+            *handle = Some(spawned.abort_handle());
+        }
     }
 
     /// Ends all tasks and waits until they have, at most `patience`; gives how many have not.
     pub(crate) async fn end(&self, patience: Duration) -> usize {
-        let handles: Vec<_> = self.handles.lock().by_key.values().cloned().collect();
-        for handle in handles {
+        let handles = {
+            let mut handles = self.handles.lock();
+            handles.closed = true;
+            std::mem::take(&mut handles.by_key)
+        };
+        for handle in handles.into_values().flatten() {
             handle.abort();
         }
         self.running.close();

@@ -24,14 +24,14 @@ super::block! {
         atc_auto: bool = "atc_auto",
         /// Longest time messages are collected into one write.
         mw_latency: Duration = "mw_latency",
-        /// Send messages one by one and at least this far apart; zero for off.
+        /// Shortest time between two writes to a player; zero for off.
         send_min_interval: Duration = "send_min_interval",
-        /// Do not repeat unchanged sequence headers and metadata.
+        /// Do not repeat unchanged sequence headers.
         reduce_sequence_header: bool = "reduce_sequence_header",
     }
 }
 
-/// What is done to the timestamps a player gets.
+/// What is done to the timestamps of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimeJitter {
     /// They start at zero and never jump.

@@ -27,7 +27,7 @@ fn defaults_are_those_of_srs() {
     assert_eq!((chunk_size, max_connections, pithy_print), (60000, 1000, Duration::from_secs(10)));
     assert_eq!((snapshot.log.tank, snapshot.log.level), (Tank::File, Level::Info));
     let vhost = &snapshot.vhosts[0];
-    assert!(vhost.enabled && !vhost.min_latency && !vhost.tcp_nodelay);
+    assert!(vhost.enabled && !vhost.min_latency);
     assert_eq!((vhost.chunk_size, vhost.in_ack_size, vhost.out_ack_size), (60000, 0, 2_500_000));
     let play = &vhost.play;
     assert!(

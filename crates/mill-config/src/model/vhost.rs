@@ -14,8 +14,6 @@ super::block! {
         chunk_size: u32 = "chunk_size",
         /// Send each message at once instead of in batches.
         min_latency: bool = "min_latency",
-        /// TCP_NODELAY on sockets of players and publishers.
-        tcp_nodelay: bool = "tcp_nodelay",
         /// Acknowledge input each time this many bytes have come; 0 to leave it to the peer.
         in_ack_size: u32 = "in_ack_size",
         /// Window Ack Size in bytes told to the peer; 0 to tell none.

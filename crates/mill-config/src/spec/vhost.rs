@@ -2,7 +2,7 @@
 
 use super::Effect::{AtOnce, NewSessions, RestartsComponent};
 use super::Kind::{BoolOff, BoolOn, Int};
-use super::Status::Implemented;
+use super::Status::{Ignored, Implemented};
 use super::Unit::Bytes;
 use super::{Row, access, block, cluster, dash, dvr, hls, play, process, publish, row, rtc, srt, vhost_http};
 
@@ -10,7 +10,7 @@ pub(super) const VHOST: &[Row] = &[
     row("enabled", BoolOn, "on", Implemented, AtOnce, "Off: its clients are refused; they are not sent to the default vhost."),
     row("chunk_size", Int(Bytes), "", Implemented, NewSessions, "Size of outgoing RTMP chunks; the root's `chunk_size` if not given.").clamped(128.0, 65536.0).inherits().example("60000"),
     row("min_latency", BoolOff, "off", Implemented, AtOnce, "Send each message at once instead of in batches."),
-    row("tcp_nodelay", BoolOff, "off", Implemented, AtOnce, "TCP_NODELAY on sockets of players and publishers."),
+    row("tcp_nodelay", BoolOn, "on", Ignored("it is always on: writes are merged before the kernel sees them"), AtOnce, "TCP_NODELAY on sockets of players and publishers."),
     row("in_ack_size", Int(Bytes), "0", Implemented, NewSessions, "Acknowledge input each time this much has come; 0 to leave it to the peer."),
     row("out_ack_size", Int(Bytes), "2500000", Implemented, NewSessions, "Window told to the peer, in which it has to acknowledge; 0 to tell none."),
     block("play", play::PLAY, Implemented, AtOnce, "How players are served."),

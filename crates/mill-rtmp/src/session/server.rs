@@ -515,6 +515,7 @@ impl Session {
     /// Back to identify: the client may publish or play again.
     fn finish(&mut self, now: Instant, event: Event) {
         self.link.events.push_back(event);
+        self.link.set_limits(Limits::COMMANDS);
         self.state = State::Identify(Identify::default());
         self.set_deadline(now, "the next publish or play", self.options.idle);
     }

@@ -30,6 +30,7 @@ use bytes::Bytes;
 use mill_hub::{FormatKey, Lane, StreamId};
 use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
+use tokio::time::Instant;
 
 use crate::tasks::Tasks;
 pub(crate) use pace::Pace;
@@ -50,6 +51,8 @@ pub(crate) struct Fanout(Arc<Shared>);
 struct Shared {
     tasks: Tasks,
     workers: usize,
+    /// The beginning of the clock by which flushes are timed.
+    epoch: Instant,
     viewers: AtomicUsize,
     lanes: Mutex<HashMap<LaneKey, Vec<Arc<Inbox>>>>,
 }
@@ -60,7 +63,7 @@ impl Fanout {
     /// `workers` is how many threads the runtime has.
     pub(crate) fn new(tasks: Tasks, workers: usize) -> Self {
         let lanes = Mutex::new(HashMap::new());
-        Self(Arc::new(Shared { tasks, workers, viewers: AtomicUsize::new(0), lanes }))
+        Self(Arc::new(Shared { tasks, workers, epoch: Instant::now(), viewers: AtomicUsize::new(0), lanes }))
     }
 
     /// Seats a viewer of `lane`. `greeting` is written first; then it receives the stream, now or as soon

@@ -30,6 +30,9 @@ const MAX_SLICES: usize = 64;
 /// Bytes that a viewer who is behind takes per step: what a blocked viewer can keep from being freed.
 const CATCH_UP: usize = 128 * 1024;
 
+/// Steps of [`CATCH_UP`] bytes that a viewer who is behind may take before the others get a turn.
+const PUMP_STEPS: usize = 8;
+
 /// Viewers written to before the other tasks of this worker get a turn.
 const TURN: usize = 32;
 
@@ -77,6 +80,14 @@ impl Inbox {
     }
 }
 
+/// A moment at which all shards flush.
+#[derive(Debug, Clone, Copy)]
+struct Tick {
+    /// Its time in nanoseconds: ticks of different intervals are different.
+    number: u64,
+    at: Instant,
+}
+
 pub(super) struct Shard {
     shared: Arc<Shared>,
     reader: Reader,
@@ -89,7 +100,6 @@ pub(super) struct Shard {
     blocked: FuturesUnordered<BoxFuture<'static, (usize, bool)>>,
     /// Viewers who keep up take this batch next.
     next: u64,
-    last_flush: Instant,
     /// Batches of the running flush; kept to reuse its memory.
     fresh: Vec<Batch>,
 }
@@ -105,27 +115,23 @@ impl Shard {
             viewers: Vec::new(),
             free: Vec::new(),
             blocked: FuturesUnordered::new(),
-            last_flush: Instant::now(),
             fresh: Vec::new(),
         }
     }
 
     pub(super) async fn run(mut self) {
         // When the next flush is due, once there is something to flush.
-        let mut due: Option<Instant> = None;
+        let mut due: Option<Tick> = None;
         while self.take_news() {
             tokio::select! {
                 () = self.reader.moved(), if due.is_none() => {
-                    let interval = self.interval();
-                    if interval.is_zero() {
-                        self.flush().await;
-                    } else {
-                        due = Some(self.last_flush + interval);
+                    due = self.next_tick();
+                    if due.is_none() {
+                        self.flush(None).await;
                     }
                 }
-                () = sleep_until(due.unwrap_or(self.last_flush)), if due.is_some() => {
-                    due = None;
-                    self.flush().await;
+                () = sleep_until(due.map_or(self.shared.epoch, |tick| tick.at)), if due.is_some() => {
+                    self.flush(due.take().map(|tick| tick.number)).await;
                 }
                 Some((place, writable)) = self.blocked.next() => self.unblock(place, writable),
                 () = self.inbox.news.notified() => {}
@@ -134,8 +140,17 @@ impl Shard {
         self.shared.forget(self.reader.lane());
     }
 
-    fn interval(&self) -> Duration {
-        self.pace.interval(self.shared.viewers.load(Ordering::Relaxed), self.shared.workers)
+    /// The next common moment to flush; `None`: at once.
+    ///
+    /// All shards flush at the same ticks of one clock, so that they cut the log at the same places and a
+    /// flush is one piece for everybody.
+    fn next_tick(&self) -> Option<Tick> {
+        let viewers = self.shared.viewers.load(Ordering::Relaxed);
+        let interval = self.pace.interval(viewers, self.shared.workers).as_nanos();
+        let passed = self.shared.epoch.elapsed().as_nanos();
+        let time = (passed.checked_div(interval)? + 1) * interval;
+        let wait = u64::try_from(time - passed).unwrap_or(u64::MAX);
+        Some(Tick { number: time as u64, at: Instant::now() + Duration::from_nanos(wait) })
     }
 
     /// Takes newcomers in and looks after changed flags. `false`: everybody has gone, the inbox is closed.
@@ -151,6 +166,7 @@ impl Shard {
             }
             (std::mem::take(&mut state.newcomers), std::mem::take(&mut state.poked))
         };
+        let mut changed = poked;
         for viewer in newcomers {
             self.shared.viewers.fetch_add(1, Ordering::Relaxed);
             let place = self.free.pop().unwrap_or_else(|| {
@@ -159,6 +175,7 @@ impl Shard {
             });
             self.viewers[place] = Some(viewer);
             self.pump(place);
+            changed = true;
         }
         if poked {
             for place in 0..self.viewers.len() {
@@ -166,29 +183,35 @@ impl Shard {
                     self.pump(place);
                 }
             }
+        }
+        if changed {
             self.report_floor();
         }
         true
     }
 
     /// Writes what the lane has got since the last flush to every viewer who can take it.
-    async fn flush(&mut self) {
-        self.last_flush = Instant::now();
+    async fn flush(&mut self, tick: Option<u64>) {
         let from = self.next;
-        self.fresh.clear();
-        match self.reader.flush(from, &mut self.fresh) {
-            Ok(next) => self.next = next,
-            // Nobody can be that far back who keeps up; each viewer finds its own way on.
-            Err(_) => self.next = self.reader.next(),
-        }
-        let fresh = std::mem::take(&mut self.fresh);
-        if fresh.is_empty() {
+        let mut fresh = std::mem::take(&mut self.fresh);
+        let lagged = match self.reader.flush(from, tick, &mut fresh) {
+            Ok(next) => {
+                self.next = next;
+                false
+            }
+            // The whole shard was kept from running for that long. Each viewer finds its own way on.
+            Err(_) => {
+                self.next = self.reader.next();
+                true
+            }
+        };
+        if fresh.is_empty() && !lagged {
             self.fresh = fresh;
             return;
         }
         let total: usize = fresh.iter().map(|b| b.bytes.len()).sum();
         // The common case: the same few slices for everybody.
-        let plain = fresh.len() <= MAX_SLICES && fresh.iter().all(|b| !b.end);
+        let plain = !lagged && fresh.len() <= MAX_SLICES && fresh.iter().all(|b| !b.end);
         let slices: Vec<IoSlice<'_>> = fresh.iter().map(|b| IoSlice::new(&b.bytes)).collect();
         let mut sent = 0u64;
         for place in 0..self.viewers.len() {
@@ -234,11 +257,15 @@ impl Shard {
         }
     }
 
-    /// Writes everything one viewer may have, up to the last flush, or until its socket blocks.
+    /// Writes everything one viewer may have, until it has caught up or its socket blocks.
     fn pump(&mut self, place: usize) {
         let before = self.viewers[place].as_ref().map_or(0, |v| v.link.sent());
         let mut behind = Vec::new();
-        loop {
+        for step in 0.. {
+            if step == PUMP_STEPS {
+                // A viewer who reads as fast as we write must not keep the others waiting.
+                return self.block(place);
+            }
             let Some(viewer) = &mut self.viewers[place] else { return };
             if viewer.is_abandoned() {
                 return self.end(place, Ended::Failed);
@@ -347,9 +374,16 @@ fn fill(viewer: &mut Viewer, reader: &Reader, batches: &mut Vec<Batch>) {
         from
     } else {
         // Too far behind. Its queue is empty, so this is a place between two messages.
-        let join = reader.rejoin(from);
         viewer.skipped();
         reader.lane().stream().counters().skips.fetch_add(1, Ordering::Relaxed);
+        if reader.ended_since(from)
+            && let Some(last) = reader.lane().format().finish()
+        {
+            viewer.enqueue(last);
+            viewer.at = At::Over;
+            return;
+        }
+        let join = reader.rejoin(from);
         viewer.enqueue(join.headers);
         let _ = reader.read(join.next, MAX_SLICES, batches);
         join.next

@@ -199,7 +199,12 @@ impl Viewer {
     /// caller to queue; gives how much it took.
     pub(super) fn write_shared(&self, slices: &[IoSlice<'_>]) -> Result<usize, Wrote> {
         loop {
-            match self.link.socket.try_write_vectored(slices) {
+            let wrote = match slices {
+                // The usual case, and the cheaper call.
+                [slice] => self.link.socket.try_write(slice),
+                slices => self.link.socket.try_write_vectored(slices),
+            };
+            match wrote {
                 Ok(n) => {
                     self.count(n);
                     return Ok(n);

@@ -13,7 +13,7 @@ use mill_config::model::HttpRemux;
 use mill_hub::Tracks;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::reply::{self, Reply};
 use crate::fanout::Ended;
@@ -55,9 +55,6 @@ pub(super) fn head() -> Response<Reply> {
 /// Serves one viewer to its end.
 pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream) {
     let Request { admitted: Admitted { vhost, stream }, format, cors } = request;
-    if let Err(e) = socket.set_nodelay(vhost.tcp_nodelay) {
-        warn!("set TCP_NODELAY: {e}");
-    }
     info!("http: play flv stream url={}", admit::stream_url(&stream));
     let greeting = response_head(format.chunked, cors);
     let pace = admit::pace(&vhost);

@@ -143,8 +143,8 @@ impl Connection {
             while let Some(event) = self.poll()? {
                 match event {
                     Event::Connect(connect) => self.accept_connect(connect),
-                    Event::Publish { publish, style } => publish::run(self, publish, style).await?,
-                    Event::Play(play) => play::run(self, play).await?,
+                    Event::Publish { publish, style } => Box::pin(publish::run(self, publish, style)).await?,
+                    Event::Play(play) => Box::pin(play::run(self, play)).await?,
                     Event::Closed => return self.flush().await,
                     // What was on its way when publish or play ended.
                     Event::Media(_) | Event::Unpublish | Event::StopPlay | Event::Pause(_) => {}
@@ -273,14 +273,6 @@ impl Connection {
         Ok(t)
     }
 
-    /// The socket follows the vhost's wish.
-    fn set_nodelay(&self, on: bool) {
-        let socket: &TcpStream = (*self.writer).as_ref();
-        if let Err(e) = socket.set_nodelay(on) {
-            warn!("set TCP_NODELAY: {e}");
-        }
-    }
-
     /// Tells a publisher why not, in words its software understands, before the connection closes.
     async fn refuse_publish(&mut self, refusal: Refusal) -> End {
         let code = if refusal == Refusal::Busy { code::PUBLISH_BAD_NAME } else { code::PUBLISH_DENIED };
@@ -308,7 +300,8 @@ async fn linger(connection: &mut Connection) {
     const PATIENCE: Duration = Duration::from_millis(500);
     let socket: &TcpStream = (*connection.writer).as_ref();
     let _ = socket2::SockRef::from(socket).shutdown(std::net::Shutdown::Write);
-    let mut rest = [0; 4096];
+    // Small: it is part of every connection's task.
+    let mut rest = [0; 256];
     let drain = async { while matches!(connection.reader.read(&mut rest).await, Ok(n) if n > 0) {} };
     let _ = tokio::time::timeout(PATIENCE, drain).await;
 }

@@ -30,16 +30,14 @@ pub(super) async fn run(peer: &mut Connection, request: Play) -> Result<(), End>
         Ok(admitted) => admitted,
         Err(refusal) => return Err(peer.refuse_play(refusal).await),
     };
-    peer.set_nodelay(vhost.tcp_nodelay);
     peer.rtmp.accept_play();
     let pace = admit::pace(&vhost);
     info!("source url={}, is_edge=0", admit::stream_url(&stream));
     info!(
-        "start play smi={}ms, mw_sleep={}, mw_enabled=1, realtime={}, tcp_nodelay={}",
+        "start play smi={}ms, mw_sleep={}, mw_enabled=1, realtime={}, tcp_nodelay=1",
         pace.shortest.as_millis(),
         pace.longest.as_millis(),
-        u8::from(vhost.min_latency),
-        u8::from(vhost.tcp_nodelay)
+        u8::from(vhost.min_latency)
     );
     let watch = peer.ctx.hub.watch(&stream);
     let lane = watch.stream().lane(Arc::new(RtmpChunks { chunk_size: peer.rtmp.chunk_size() }));

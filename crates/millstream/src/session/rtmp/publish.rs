@@ -41,15 +41,13 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
     let Ok(publisher) = peer.ctx.hub.publish(&stream, admit::stream_options(&vhost)) else {
         return Err(peer.refuse_publish(Refusal::Busy).await);
     };
-    peer.set_nodelay(vhost.tcp_nodelay);
     peer.rtmp.accept_publish();
     let conf = &vhost.publish;
     info!("source url={}, is_edge=0", admit::stream_url(&stream));
     info!(
-        "start publish mr=0/0, p1stpt={}, pnt={}, tcp_nodelay={}",
+        "start publish mr=0/0, p1stpt={}, pnt={}, tcp_nodelay=1",
         conf.first_packet_timeout.as_millis(),
-        conf.normal_timeout.as_millis(),
-        u8::from(vhost.tcp_nodelay)
+        conf.normal_timeout.as_millis()
     );
     let feed = Feed { publisher, parse_sps: conf.parse_sps, strange: 0 };
     let mut watch = Watchdog {
