@@ -13,9 +13,15 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 use mill_media::frame::Millis;
 
-/// Memory is taken in blocks of this size. Large enough that a flush of 350 ms of a 1 Mbit/s stream is
-/// usually one piece, small enough that an idle stream with a few viewers stays cheap.
-const BLOCK: usize = 64 * 1024;
+/// Memory is taken in blocks that hold about so much of the stream, in milliseconds: a flush should seldom
+/// reach over the end of a block, because a write of one piece is cheaper than of two.
+const BLOCK_SPAN: Millis = 2000;
+
+/// The smallest block: an idle stream with a few viewers stays cheap.
+const MIN_BLOCK: usize = 16 * 1024;
+
+/// The largest: what a fat stream may leave unused at the end.
+const MAX_BLOCK: usize = 512 * 1024;
 
 /// A log never holds more than this, whatever window was asked for: ten seconds of 50 Mbit/s. A viewer
 /// who is further behind is moved on early.
@@ -53,6 +59,8 @@ pub(crate) struct Log {
     bytes: usize,
     open: BytesMut,
     open_dts: Millis,
+    /// Size of the running block and the time it began with.
+    block: (usize, Millis),
     /// The newest place to join, if the GOP that started there is still running.
     join: Option<Join>,
     /// Number of the newest end mark.
@@ -69,6 +77,7 @@ impl Log {
             bytes: 0,
             open: BytesMut::new(),
             open_dts: 0,
+            block: (MIN_BLOCK, 0),
             join: None,
             ended: None,
             window,
@@ -90,7 +99,11 @@ impl Log {
         if self.open.capacity() - self.open.len() < size {
             // Growing in place would copy what is there already.
             self.seal();
-            self.open = BytesMut::with_capacity(size.max(BLOCK));
+            let (used, since) = self.block;
+            let span = (dts - since).clamp(1, BLOCK_SPAN) as usize;
+            let block = (used * BLOCK_SPAN as usize / span).next_power_of_two().clamp(MIN_BLOCK, MAX_BLOCK);
+            self.block = (block.max(size), dts);
+            self.open = BytesMut::with_capacity(self.block.0);
         }
         write(&mut self.open);
         self.open_dts = dts;

@@ -39,7 +39,7 @@ use viewer::{Link, Viewer};
 
 /// Viewers per shard: few enough that one flush of a shard (some 10 µs a viewer) does not keep a newcomer
 /// waiting, many enough that waking shards costs next to nothing per viewer.
-const SHARD_SIZE: usize = 128;
+const SHARD_SIZE: usize = 256;
 
 /// Session output that may wait to be mixed in. A peer that makes us answer more than it reads is cut.
 const MAX_OUTBOX: usize = 16 * 1024;

@@ -24,8 +24,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use super::Context;
@@ -53,10 +54,10 @@ pub(crate) enum Door {
 /// Serves one connection to its end.
 pub(crate) async fn serve(ctx: Arc<Context>, door: Door, socket: TcpStream, peer: SocketAddr) {
     info!("HTTP client ip={}", peer.ip());
-    // One request at a time is handled, so one place is enough.
-    let (to_live, mut live) = mpsc::channel::<live::Request>(1);
+    let (to_live, live) = oneshot::channel();
     let service = {
         let ctx = ctx.clone();
+        let to_live = Arc::new(Mutex::new(Some(to_live)));
         service_fn(move |request| handle(ctx.clone(), door, request, to_live.clone()))
     };
     let mut connection = http1::Builder::new()
@@ -68,7 +69,7 @@ pub(crate) async fn serve(ctx: Arc<Context>, door: Door, socket: TcpStream, peer
         .serve_connection(TokioIo::new(socket), service);
     let request = tokio::select! {
         biased;
-        Some(request) = live.recv() => request,
+        Ok(request) = live => request,
         ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
             match ended {
                 Ok(()) => debug!("HTTP client finished"),
@@ -83,14 +84,12 @@ pub(crate) async fn serve(ctx: Arc<Context>, door: Door, socket: TcpStream, peer
     Box::pin(live::serve(ctx, request, socket)).await;
 }
 
+/// Where the request that takes the connection over goes; empty once there was one.
+type ToLive = Arc<Mutex<Option<oneshot::Sender<live::Request>>>>;
+
 type Handled = Pin<Box<dyn Future<Output = Result<hyper::Response<Reply>, Infallible>> + Send>>;
 
-fn handle(
-    ctx: Arc<Context>,
-    door: Door,
-    request: Request<Incoming>,
-    to_live: mpsc::Sender<live::Request>,
-) -> Handled {
+fn handle(ctx: Arc<Context>, door: Door, request: Request<Incoming>, to_live: ToLive) -> Handled {
     Box::pin(async move {
         info!("HTTP {} {}", request.method(), crate::log::Redacted(&request.uri().to_string()));
         let config = ctx.config.load_full();
@@ -115,11 +114,11 @@ fn handle(
                     return Ok(reply::finish(reply::not_allowed("GET, HEAD, OPTIONS"), cors));
                 }
                 let live = live::Request { admitted, format, cors };
-                if to_live.send(live).await.is_ok() {
-                    // The socket is taken out of hyper; this future is dropped with it.
-                    pending::<()>().await;
+                if let Some(to_live) = to_live.lock().take() {
+                    let _ = to_live.send(live);
                 }
-                Ok(reply::finish(reply::not_found(), cors))
+                // The socket is taken out of hyper, and this future is dropped with it.
+                pending().await
             }
             None => Ok(reply::finish(reply::not_found(), cors)),
         }
