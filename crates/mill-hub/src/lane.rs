@@ -144,6 +144,9 @@ impl Lane {
         inner.dts = frame.dts;
         inner.started |= !frame.kind.is_header();
         inner.log.append(frame.dts, wire_size(frame.payload.len()), |out| self.format.write(frame, out));
+        if inner.log.is_full() {
+            inner.trim();
+        }
     }
 
     /// The publisher has left.

@@ -187,9 +187,9 @@ impl Log {
         Ok(from + (out.len() - before) as u64)
     }
 
-    #[cfg(test)]
-    pub(crate) fn bytes(&self) -> usize {
-        self.bytes
+    /// It holds more than it may, and wants to be trimmed.
+    pub(crate) fn is_full(&self) -> bool {
+        self.bytes > MAX_BYTES
     }
 }
 
@@ -274,7 +274,7 @@ mod tests {
             log.seal();
             log.trim(0);
         }
-        assert!(log.bytes() <= MAX_BYTES);
+        assert!(!log.is_full());
         assert!(log.join().is_none(), "a group of pictures beyond the bound cannot be joined");
     }
 
