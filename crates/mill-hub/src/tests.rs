@@ -1,0 +1,816 @@
+//! The hub as its users see it, with a wire format that a person can read.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::{BufMut, Bytes, BytesMut};
+use mill_media::amf0::{Object, Value};
+use mill_media::frame::{Frame, FrameKind, Millis};
+use proptest::prelude::*;
+
+use crate::gop::{Gop, Place};
+use crate::*;
+use FrameKind::{Audio, AudioHeader, Keyframe, Metadata, Video, VideoHeader};
+
+/// A frame is `<letter><dts>=<payload> `; a file begins with `[tracks]`.
+#[derive(Debug)]
+struct Letters {
+    variant: u32,
+    finish: Option<&'static str>,
+}
+
+const LETTERS: Letters = Letters { variant: 0, finish: None };
+
+fn letter(kind: FrameKind) -> char {
+    match kind {
+        Metadata => 'M',
+        AudioHeader => 'A',
+        Audio => 'a',
+        VideoHeader => 'V',
+        Keyframe => 'K',
+        Video => 'v',
+    }
+}
+
+impl WireFormat for Letters {
+    fn key(&self) -> FormatKey {
+        FormatKey { name: "letters", variant: self.variant }
+    }
+
+    fn write(&self, frame: &Frame, out: &mut BytesMut) {
+        out.put_slice(format!("{}{}=", letter(frame.kind), frame.dts).as_bytes());
+        out.put_slice(&frame.payload);
+        out.put_u8(b' ');
+    }
+
+    fn preamble(&self, tracks: Tracks, out: &mut BytesMut) {
+        let sign = |there| if there { '+' } else { '-' };
+        out.put_slice(format!("[audio{} video{}] ", sign(tracks.audio), sign(tracks.video)).as_bytes());
+    }
+
+    fn finish(&self) -> Option<Bytes> {
+        self.finish.map(|text| Bytes::from_static(text.as_bytes()))
+    }
+}
+
+/// Carries audio and nothing else.
+#[derive(Debug)]
+struct OnlyAudio;
+
+impl WireFormat for OnlyAudio {
+    fn key(&self) -> FormatKey {
+        FormatKey { name: "audio", variant: 0 }
+    }
+
+    fn write(&self, frame: &Frame, out: &mut BytesMut) {
+        if frame.kind.is_audio() {
+            LETTERS.write(frame, out);
+        }
+    }
+}
+
+fn id(name: &str) -> StreamId {
+    StreamId { vhost: "v".into(), app: "live".into(), name: name.into() }
+}
+
+/// Timestamps as published, so that a test may choose them freely.
+fn as_published() -> StreamOptions {
+    StreamOptions { jitter: TimeJitter::Off, ..StreamOptions::default() }
+}
+
+fn publish(hub: &Hub, options: StreamOptions) -> Publisher {
+    hub.publish(&id("s"), options).unwrap()
+}
+
+fn lane(hub: &Hub) -> Arc<Lane> {
+    hub.watch(&id("s")).stream().lane(Arc::new(LETTERS))
+}
+
+fn push(publisher: &mut Publisher, frames: &[(FrameKind, u32, &str)]) {
+    for &(kind, time, payload) in frames {
+        publisher.push(kind, time, Bytes::copy_from_slice(payload.as_bytes()));
+    }
+}
+
+const HEADERS: [(FrameKind, u32, &str); 3] =
+    [(VideoHeader, 0, "avc"), (AudioHeader, 0, "aac"), (Metadata, 0, "meta")];
+
+fn text(batches: &[Batch]) -> String {
+    batches.iter().map(|batch| str::from_utf8(&batch.bytes).unwrap()).collect()
+}
+
+/// All there is from `from` on, and the number to go on from.
+fn flush(reader: &Reader, from: u64) -> Result<(String, u64), Lagged> {
+    let mut out = vec![];
+    let next = reader.flush(from, None, &mut out)?;
+    Ok((text(&out), next))
+}
+
+fn flushed(reader: &Reader, from: u64) -> String {
+    flush(reader, from).unwrap().0
+}
+
+/// What a newcomer gets first, and all it may read after that.
+fn joined(reader: &Reader) -> Option<(String, String)> {
+    let (join, _) = reader.join()?;
+    Some((str::from_utf8(&join.headers).unwrap().to_owned(), flushed(reader, join.next)))
+}
+
+fn pair(headers: &str, frames: &str) -> Option<(String, String)> {
+    Some((headers.to_owned(), frames.to_owned()))
+}
+
+/// All that can still be read, from the oldest batch on.
+fn readable(reader: &Reader) -> Vec<Batch> {
+    let mut out = vec![];
+    let oldest = (0..=reader.next()).find(|&from| reader.read(from, usize::MAX, &mut vec![]).is_ok());
+    reader.read(oldest.unwrap(), usize::MAX, &mut out).unwrap();
+    out
+}
+
+fn names(hub: &Hub) -> Vec<String> {
+    let mut names: Vec<_> = hub.streams().iter().map(|stream| stream.id().to_string()).collect();
+    names.sort();
+    names
+}
+
+mod registry {
+    use super::*;
+
+    #[test]
+    fn a_name_has_one_publisher() {
+        let hub = Hub::default();
+        let first = publish(&hub, as_published());
+        assert_eq!(hub.publish(&id("s"), as_published()).unwrap_err(), Busy);
+        assert!(first.stream().is_live(), "the first is not disturbed");
+        assert!(hub.publish(&id("t"), as_published()).is_ok(), "other names are free");
+        let elsewhere = StreamId { vhost: "w".into(), ..id("s") };
+        assert!(hub.publish(&elsewhere, as_published()).is_ok(), "other vhosts are others");
+    }
+
+    #[test]
+    fn clones_are_the_same_hub() {
+        let hub = Hub::default();
+        let _first = publish(&hub.clone(), as_published());
+        assert!(hub.publish(&id("s"), as_published()).is_err());
+    }
+
+    #[test]
+    fn dropping_the_publisher_frees_the_name() {
+        let hub = Hub::default();
+        let first = publish(&hub, as_published());
+        let stream = first.stream().clone();
+        drop(first);
+        assert!(!stream.is_live());
+        let second = publish(&hub, as_published());
+        assert!(stream.is_live());
+        assert!(Arc::ptr_eq(&stream, second.stream()));
+    }
+
+    #[test]
+    fn a_stream_is_forgotten_with_the_last_who_holds_it() {
+        let hub = Hub::default();
+        let publisher = publish(&hub, as_published());
+        let watch = hub.watch(&id("s"));
+        assert_eq!(names(&hub), ["v/live/s"]);
+        drop(publisher);
+        assert_eq!(names(&hub), ["v/live/s"], "watched");
+        let reader = watch.stream().lane(Arc::new(LETTERS)).reader();
+        drop(watch);
+        assert_eq!(names(&hub), ["v/live/s"], "read");
+        drop(reader);
+        assert!(names(&hub).is_empty());
+        assert!(hub.0.0.lock().is_empty(), "not even the name is kept");
+    }
+
+    #[test]
+    fn those_who_wait_for_a_publisher_get_it() {
+        let hub = Hub::default();
+        let watch = hub.watch(&id("s"));
+        assert!(!watch.stream().is_live());
+        let publisher = publish(&hub, as_published());
+        assert!(Arc::ptr_eq(watch.stream(), publisher.stream()));
+        assert!(watch.stream().is_live());
+    }
+
+    #[test]
+    fn a_name_that_was_refused_leaves_nothing_behind() {
+        let hub = Hub::default();
+        let publisher = publish(&hub, as_published());
+        assert!(hub.publish(&id("s"), as_published()).is_err());
+        drop(publisher);
+        assert!(hub.0.0.lock().is_empty());
+    }
+
+    #[test]
+    fn viewers_are_counted_while_they_watch() {
+        let hub = Hub::default();
+        let publisher = publish(&hub, as_published());
+        let stream = publisher.stream();
+        assert_eq!(stream.viewers(), 0);
+        let (first, second) = (hub.watch(&id("s")), hub.watch(&id("s")));
+        let _other = hub.watch(&id("t"));
+        assert_eq!(stream.viewers(), 2);
+        drop(first);
+        assert_eq!(stream.viewers(), 1);
+        drop(second);
+        assert_eq!(stream.viewers(), 0);
+    }
+
+    #[test]
+    fn frames_and_bytes_received_are_counted() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        push(&mut publisher, &[(VideoHeader, 0, "12"), (Keyframe, 0, "345"), (Audio, 0, "6"), (Video, 9, "7")]);
+        let counters = publisher.stream().counters();
+        assert_eq!(counters.frames.load(Ordering::Relaxed), 2, "video frames without headers");
+        assert_eq!(counters.received.load(Ordering::Relaxed), 7);
+    }
+}
+
+mod lanes {
+    use super::*;
+
+    #[test]
+    fn equal_formats_share_a_lane() {
+        let hub = Hub::default();
+        let watch = hub.watch(&id("s"));
+        let first = watch.stream().lane(Arc::new(LETTERS));
+        let same = watch.stream().lane(Arc::new(LETTERS));
+        let other = watch.stream().lane(Arc::new(Letters { variant: 1, ..LETTERS }));
+        assert!(Arc::ptr_eq(&first, &same));
+        assert!(!Arc::ptr_eq(&first, &other));
+        assert_eq!(other.format().key().variant, 1);
+    }
+
+    #[test]
+    fn a_lane_goes_with_its_last_reader() {
+        let hub = Hub::default();
+        let publisher = publish(&hub, as_published());
+        let lane = lane(&hub);
+        let weak = Arc::downgrade(&lane);
+        let reader = lane.reader();
+        drop(lane);
+        assert!(weak.upgrade().is_some(), "a reader holds it");
+        drop(reader);
+        assert!(weak.upgrade().is_none(), "the stream does not");
+        drop(publisher);
+    }
+
+    #[test]
+    fn each_format_is_written_in_its_own_way() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let all = lane(&hub).reader();
+        let audio = hub.watch(&id("s")).stream().lane(Arc::new(OnlyAudio)).reader();
+        push(&mut publisher, &HEADERS);
+        push(&mut publisher, &[(Keyframe, 5, "k"), (Audio, 6, "x"), (Video, 7, "y")]);
+        assert_eq!(flushed(&all, 0), "V0=avc A0=aac M0=meta K5=k a6=x v7=y ");
+        assert_eq!(flushed(&audio, 0), "A0=aac a6=x ");
+        assert_eq!(joined(&audio), pair("A5=aac ", "a6=x "));
+    }
+
+    #[test]
+    fn what_a_format_leaves_out_makes_no_batches() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let audio = hub.watch(&id("s")).stream().lane(Arc::new(OnlyAudio)).reader();
+        push(&mut publisher, &[(Keyframe, 5, "k"), (Video, 7, "y")]);
+        assert_eq!(flush(&audio, 0), Ok((String::new(), 0)));
+    }
+
+    #[test]
+    fn a_lane_made_late_equals_one_from_the_start() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let early = lane(&hub).reader();
+        push(&mut publisher, &HEADERS);
+        push(&mut publisher, &[(Keyframe, 0, "k"), (Video, 40, "x")]);
+        push(&mut publisher, &[(VideoHeader, 80, "hevc"), (Keyframe, 80, "k"), (Audio, 90, "y")]);
+        // Changes inside the running group of pictures travel in it, not in front of it.
+        push(&mut publisher, &[(Metadata, 0, "new"), (AudioHeader, 100, "opus"), (Audio, 110, "z")]);
+        let late = hub.watch(&id("s")).stream().lane(Arc::new(Letters { variant: 1, ..LETTERS })).reader();
+        let expected =
+            pair("M80=meta A80=aac V80=hevc ", "K80=k a90=y M90=new A100=opus a110=z ");
+        assert_eq!(joined(&early), expected);
+        assert_eq!(joined(&late), expected);
+        let before = [early.next(), late.next()];
+        push(&mut publisher, &[(Video, 120, "on"), (Keyframe, 160, "k")]);
+        assert_eq!(flushed(&early, before[0]), "v120=on K160=k ");
+        assert_eq!(flushed(&late, before[1]), "v120=on K160=k ");
+        let expected = pair("M160=new A160=opus V160=hevc ", "K160=k ");
+        assert_eq!(joined(&early), expected);
+        assert_eq!(joined(&late), expected);
+    }
+
+    #[test]
+    fn many_small_and_large_frames_arrive_whole_and_in_order() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let early = lane(&hub).reader();
+        let mut expected = String::new();
+        for i in 0..200 {
+            let kind = if i == 0 { Keyframe } else { Video };
+            let payload = "x".repeat(i * i % 40_000);
+            push(&mut publisher, &[(kind, i as u32, &payload)]);
+            expected.push_str(&format!("{}{i}={payload} ", letter(kind)));
+        }
+        assert!(flushed(&early, 0) == expected);
+        let late = hub.watch(&id("s")).stream().lane(Arc::new(Letters { variant: 1, ..LETTERS })).reader();
+        assert!(joined(&late).unwrap().1 == expected);
+    }
+}
+
+mod newcomers {
+    use super::*;
+
+    #[test]
+    fn they_get_the_headers_and_everything_from_the_keyframe_on() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let reader = lane(&hub).reader();
+        push(&mut publisher, &HEADERS);
+        push(&mut publisher, &[(Keyframe, 0, "old"), (Video, 20, "old"), (Keyframe, 40, "key"), (Audio, 45, "x")]);
+        assert_eq!(joined(&reader), pair("M40=meta A40=aac V40=avc ", "K40=key a45=x "));
+        push(&mut publisher, &[(Video, 60, "y")]);
+        assert_eq!(joined(&reader), pair("M40=meta A40=aac V40=avc ", "K40=key a45=x v60=y "));
+    }
+
+    #[test]
+    fn they_may_read_at_once_what_nobody_has_flushed_yet() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let reader = lane(&hub).reader();
+        push(&mut publisher, &[(Keyframe, 0, "key"), (Video, 1, "x")]);
+        let (join, _) = reader.join().unwrap();
+        let mut out = vec![];
+        reader.read(join.next, usize::MAX, &mut out).unwrap();
+        assert_eq!(text(&out), "K0=key v1=x ");
+    }
+
+    #[test]
+    fn tracks_are_those_seen_or_announced() {
+        let hub = Hub::default();
+        let tracks = |frames: &[(FrameKind, u32, &str)]| {
+            let mut publisher = publish(&hub, as_published());
+            let reader = lane(&hub).reader();
+            push(&mut publisher, frames);
+            let (_, tracks) = reader.join().unwrap();
+            (tracks.audio, tracks.video)
+        };
+        assert_eq!(tracks(&[(Audio, 0, "x")]), (true, false));
+        assert_eq!(tracks(&[(Keyframe, 0, "x")]), (false, true));
+        assert_eq!(tracks(&[(AudioHeader, 0, "x"), (Keyframe, 0, "x")]), (true, true));
+        let announced = script([("videocodecid", Value::from(7.0))]);
+        assert_eq!(tracks(&[(Metadata, 0, &announced), (Audio, 0, "x")]), (true, true));
+    }
+
+    #[test]
+    fn there_is_nothing_to_join_before_the_first_media_and_after_the_end() {
+        for gop_cache in [true, false] {
+            let hub = Hub::default();
+            let reader = lane(&hub).reader();
+            assert!(joined(&reader).is_none(), "nobody publishes");
+            let mut publisher = publish(&hub, StreamOptions { gop_cache, ..as_published() });
+            push(&mut publisher, &HEADERS);
+            assert!(joined(&reader).is_none(), "headers alone show nothing");
+            let late = hub.watch(&id("s")).stream().lane(Arc::new(Letters { variant: 1, ..LETTERS })).reader();
+            assert!(joined(&late).is_none(), "nor in a lane made now");
+            push(&mut publisher, &[(Keyframe, 0, "k")]);
+            assert!(joined(&reader).is_some());
+            assert!(joined(&late).is_some());
+            drop(publisher);
+            assert!(joined(&reader).is_none(), "the publish is over");
+            let _next = publish(&hub, as_published());
+            assert!(joined(&reader).is_none(), "the next has not begun");
+        }
+    }
+
+    #[test]
+    fn they_get_nothing_of_an_earlier_publish() {
+        let hub = Hub::default();
+        let reader = lane(&hub).reader();
+        let mut publisher = publish(&hub, as_published());
+        push(&mut publisher, &HEADERS);
+        push(&mut publisher, &[(Keyframe, 0, "old")]);
+        drop(publisher);
+        let mut publisher = publish(&hub, as_published());
+        push(&mut publisher, &[(Keyframe, 9, "new")]);
+        assert_eq!(joined(&reader), pair("", "K9=new "));
+    }
+
+    #[test]
+    fn without_gop_cache_they_start_live_with_the_headers_in_force() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, StreamOptions { gop_cache: false, ..as_published() });
+        let early = lane(&hub).reader();
+        push(&mut publisher, &HEADERS);
+        push(&mut publisher, &[(Keyframe, 40, "key"), (AudioHeader, 50, "opus"), (Video, 60, "x")]);
+        let late = hub.watch(&id("s")).stream().lane(Arc::new(Letters { variant: 1, ..LETTERS })).reader();
+        for reader in [early, late] {
+            let (join, _) = reader.join().unwrap();
+            assert_eq!(join.headers, "M60=meta A60=opus V60=avc ");
+            assert_eq!(flushed(&reader, join.next), "");
+        }
+    }
+
+    #[test]
+    fn after_a_live_start_they_miss_nothing_and_see_nothing_twice() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, StreamOptions { gop_cache: false, ..as_published() });
+        let reader = lane(&hub).reader();
+        push(&mut publisher, &[(Keyframe, 0, "k"), (Video, 1, "before")]);
+        let (join, _) = reader.join().unwrap();
+        push(&mut publisher, &[(Video, 2, "behind")]);
+        assert_eq!(flushed(&reader, join.next), "v2=behind ");
+    }
+
+    #[test]
+    fn an_audio_only_stream_can_be_joined_every_second() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let reader = lane(&hub).reader();
+        push(&mut publisher, &[(AudioHeader, 0, "aac")]);
+        for time in (0..2500).step_by(100) {
+            push(&mut publisher, &[(Audio, time, "x")]);
+        }
+        let late = hub.watch(&id("s")).stream().lane(Arc::new(Letters { variant: 1, ..LETTERS })).reader();
+        let expected = pair("A2000=aac ", "a2000=x a2100=x a2200=x a2300=x a2400=x ");
+        assert_eq!(joined(&reader), expected);
+        assert_eq!(joined(&late), expected);
+    }
+
+    #[test]
+    fn a_group_of_pictures_that_is_too_long_is_not_offered() {
+        let hub = Hub::default();
+        let options = StreamOptions { gop_cache_max_frames: 3, ..as_published() };
+        let mut publisher = publish(&hub, options);
+        let early = lane(&hub).reader();
+        push(&mut publisher, &HEADERS);
+        push(&mut publisher, &[(Keyframe, 0, "k"), (Video, 1, "x"), (Video, 2, "x")]);
+        assert_eq!(joined(&early).unwrap().1, "K0=k v1=x v2=x ");
+        push(&mut publisher, &[(Video, 3, "x"), (Video, 4, "x")]);
+        let late = hub.watch(&id("s")).stream().lane(Arc::new(Letters { variant: 1, ..LETTERS })).reader();
+        for reader in [&early, &late] {
+            assert_eq!(joined(reader), pair("M4=meta A4=aac V4=avc ", ""));
+        }
+        push(&mut publisher, &[(Keyframe, 5, "k")]);
+        for reader in [&early, &late] {
+            assert_eq!(joined(reader).unwrap().1, "K5=k ");
+        }
+    }
+}
+
+mod readers {
+    use super::*;
+
+    #[test]
+    fn equal_ticks_see_equal_batches() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let (first, second) = (lane(&hub).reader(), lane(&hub).reader());
+        let flush = |reader: &Reader, from, tick| {
+            let mut out = vec![];
+            let next = reader.flush(from, tick, &mut out).unwrap();
+            (out.into_iter().map(|batch| batch.bytes).collect::<Vec<_>>(), next)
+        };
+        push(&mut publisher, &[(Keyframe, 0, "k"), (Video, 1, "x")]);
+        let (cut, next) = flush(&first, 0, Some(7));
+        assert_eq!(cut, ["K0=k v1=x "]);
+        push(&mut publisher, &[(Video, 2, "y")]);
+        let (same, same_next) = flush(&second, 0, Some(7));
+        assert_eq!((&same, same_next), (&cut, next), "what came in between waits for the next tick");
+        assert_eq!(same[0].as_ptr(), cut[0].as_ptr(), "and it is the same memory");
+        push(&mut publisher, &[(Video, 3, "z")]);
+        assert_eq!(flush(&second, next, Some(8)).0, ["v2=y v3=z "]);
+        assert_eq!(flush(&first, next, Some(8)).0, ["v2=y v3=z "]);
+    }
+
+    #[test]
+    fn without_a_tick_everything_is_cut_at_once() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let reader = lane(&hub).reader();
+        push(&mut publisher, &[(Keyframe, 0, "k")]);
+        assert_eq!(flush(&reader, 0), Ok(("K0=k ".into(), 1)));
+        push(&mut publisher, &[(Video, 1, "x")]);
+        assert_eq!(flush(&reader, 1), Ok(("v1=x ".into(), 2)));
+        assert_eq!(flush(&reader, 2), Ok((String::new(), 2)));
+    }
+
+    #[test]
+    fn reading_cuts_nothing_and_gives_no_more_than_asked_for() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let reader = lane(&hub).reader();
+        for (time, kind) in [(0, Keyframe), (1, Video), (2, Video)] {
+            push(&mut publisher, &[(kind, time, "x")]);
+            flushed(&reader, 0);
+        }
+        push(&mut publisher, &[(Video, 3, "open")]);
+        let mut out = vec![];
+        assert_eq!(reader.read(0, 2, &mut out), Ok(2));
+        assert_eq!(text(&out), "K0=x v1=x ");
+        assert_eq!(reader.read(2, 99, &mut out), Ok(3));
+        assert_eq!(text(&out), "K0=x v1=x v2=x ", "added to what was there; the open one is left out");
+    }
+
+    #[test]
+    fn who_lags_goes_on_at_the_newest_keyframe() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, StreamOptions { queue_length: 1000, ..as_published() });
+        let reader = lane(&hub).reader();
+        push(&mut publisher, &HEADERS);
+        push(&mut publisher, &[(Keyframe, 0, "k")]);
+        let (_, from) = flush(&reader, 0).unwrap();
+        push(&mut publisher, &[(Video, 500, "missed")]);
+        flushed(&reader, from);
+        push(&mut publisher, &[(Keyframe, 1400, "k"), (Video, 1500, "x")]);
+        assert!(flush(&reader, from).is_ok(), "a second behind is allowed");
+        push(&mut publisher, &[(Video, 1501, "y")]);
+        let mut out = vec![];
+        assert_eq!(reader.flush(from, None, &mut out), Err(Lagged));
+        assert!(out.is_empty());
+        let join = reader.rejoin(from);
+        assert_eq!(join.headers, "M1400=meta A1400=aac V1400=avc ");
+        assert_eq!(flushed(&reader, join.next), "K1400=k v1500=x v1501=y ");
+    }
+
+    #[test]
+    fn who_lags_behind_the_newest_keyframe_goes_on_live() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, StreamOptions { gop_cache_max_frames: 2, ..as_published() });
+        let reader = lane(&hub).reader();
+        push(&mut publisher, &[(VideoHeader, 0, "avc"), (Keyframe, 0, "k"), (Video, 1, "x")]);
+        let (_, from) = flush(&reader, 0).unwrap();
+        let join = reader.rejoin(from);
+        assert_eq!(join.headers, "V1=avc ", "having read beyond the keyframe");
+        assert_eq!(join.next, from);
+        push(&mut publisher, &[(Video, 2, "too many"), (Video, 40_000, "z")]);
+        assert_eq!(flush(&reader, from - 1), Err(Lagged));
+        let join = reader.rejoin(from - 1);
+        assert_eq!(join.headers, "V40000=avc ");
+        assert_eq!(flushed(&reader, join.next), "");
+    }
+
+    #[test]
+    fn a_long_group_of_pictures_can_be_read_to_its_end() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, StreamOptions { queue_length: 1000, ..as_published() });
+        let reader = lane(&hub).reader();
+        reader.set_floor(u64::MAX);
+        for (time, kind) in [(0, Keyframe), (5000, Video), (9000, Video)] {
+            push(&mut publisher, &[(kind, time, "x")]);
+            let _ = flush(&reader, reader.next());
+        }
+        assert_eq!(joined(&reader).unwrap().1, "K0=x v5000=x v9000=x ");
+    }
+
+    #[test]
+    fn the_floor_keeps_what_a_slow_reader_needs() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let (slow, fast) = (lane(&hub).reader(), lane(&hub).reader());
+        let mut next = 0;
+        for time in 0..10 {
+            push(&mut publisher, &[(Keyframe, time, "k")]);
+            next = flush(&fast, next).unwrap().1;
+            fast.set_floor(next);
+        }
+        slow.set_floor(6);
+        flushed(&fast, next);
+        assert_eq!(text(&readable(&slow)), "K6=k K7=k K8=k K9=k ");
+        slow.set_floor(u64::MAX);
+        flushed(&fast, next);
+        assert_eq!(text(&readable(&slow)), "K9=k ", "the running group of pictures stays");
+        assert_eq!(flush(&slow, 6), Err(Lagged));
+    }
+
+    #[test]
+    fn the_floor_keeps_nothing_that_is_older_than_the_queue() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, StreamOptions { queue_length: 1000, ..as_published() });
+        let (slow, fast) = (lane(&hub).reader(), lane(&hub).reader());
+        slow.set_floor(0);
+        let mut next = 0;
+        for time in (0..5000).step_by(500) {
+            push(&mut publisher, &[(Keyframe, time, "k")]);
+            next = flush(&fast, next).unwrap().1;
+            fast.set_floor(next);
+        }
+        assert_eq!(text(&readable(&slow)), "K3500=k K4000=k K4500=k ");
+        assert_eq!(flush(&slow, 0), Err(Lagged));
+    }
+
+    #[test]
+    fn nothing_is_dropped_that_a_new_reader_has_not_read() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let fast = lane(&hub).reader();
+        push(&mut publisher, &[(Keyframe, 0, "before")]);
+        let mut next = flush(&fast, 0).unwrap().1;
+        let new = lane(&hub).reader();
+        let begun = new.next();
+        for time in 1..5 {
+            push(&mut publisher, &[(Keyframe, time, "k")]);
+            next = flush(&fast, next).unwrap().1;
+            fast.set_floor(next);
+        }
+        assert_eq!(flushed(&new, begun), "K1=k K2=k K3=k K4=k ");
+    }
+
+    #[test]
+    fn a_reader_that_left_keeps_nothing() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let (slow, fast) = (lane(&hub).reader(), lane(&hub).reader());
+        slow.set_floor(0);
+        push(&mut publisher, &[(Keyframe, 0, "k"), (Keyframe, 1, "k")]);
+        let next = flush(&fast, 0).unwrap().1;
+        fast.set_floor(next);
+        flushed(&fast, next);
+        assert_eq!(text(&readable(&fast)), "K0=k K1=k ");
+        drop(slow);
+        flushed(&fast, next);
+        assert_eq!(text(&readable(&fast)), "K1=k ");
+    }
+
+    #[test]
+    fn a_lane_is_bounded_in_bytes_though_a_reader_never_moves() {
+        const BOUND: usize = 64 * 1024 * 1024;
+        let hub = Hub::default();
+        let endless = StreamOptions { queue_length: Millis::MAX / 2, gop_cache_max_frames: usize::MAX, ..as_published() };
+        let mut publisher = publish(&hub, endless);
+        let (slow, fast) = (lane(&hub).reader(), lane(&hub).reader());
+        slow.set_floor(0);
+        let piece = Bytes::from(vec![b'x'; 1024 * 1024]);
+        let mut held = 0;
+        for time in 0..80 {
+            publisher.push(if time == 0 { Keyframe } else { Video }, time, piece.clone());
+            let _ = flush(&fast, fast.next());
+            held = readable(&slow).iter().map(|batch| batch.bytes.len()).sum();
+            assert!(held <= BOUND, "{held} bytes at {time}");
+        }
+        assert!(held > BOUND / 2, "but what fits is kept: {held}");
+    }
+
+    #[test]
+    fn the_end_comes_in_order() {
+        let hub = Hub::default();
+        let reader = lane(&hub).reader();
+        let mut publisher = publish(&hub, as_published());
+        push(&mut publisher, &[(Keyframe, 0, "last")]);
+        assert!(!reader.ended_since(0));
+        drop(publisher);
+        let mut publisher = publish(&hub, as_published());
+        push(&mut publisher, &[(Keyframe, 5, "next")]);
+        let mut out = vec![];
+        reader.flush(0, None, &mut out).unwrap();
+        let seen: Vec<_> = out.iter().map(|batch| (text(std::slice::from_ref(batch)), batch.end)).collect();
+        assert_eq!(seen, [("K0=last ".into(), false), (String::new(), true), ("K5=next ".into(), false)]);
+        assert!(reader.ended_since(0) && reader.ended_since(1), "read or not");
+        assert!(!reader.ended_since(2));
+    }
+
+    #[test]
+    fn the_end_is_known_even_to_those_who_missed_it() {
+        let hub = Hub::default();
+        let reader = lane(&hub).reader();
+        reader.set_floor(u64::MAX);
+        let mut publisher = publish(&hub, as_published());
+        push(&mut publisher, &[(Keyframe, 0, "k")]);
+        drop(publisher);
+        let mut publisher = publish(&hub, as_published());
+        push(&mut publisher, &[(Keyframe, 90_000, "k")]);
+        assert_eq!(flush(&reader, 0), Err(Lagged));
+        assert!(reader.ended_since(0));
+    }
+}
+
+mod settings {
+    use super::*;
+
+    fn frames(options: StreamOptions, frames: &[(FrameKind, u32, &str)]) -> String {
+        let hub = Hub::default();
+        let reader = lane(&hub).reader();
+        let mut publisher = publish(&hub, options);
+        push(&mut publisher, frames);
+        flushed(&reader, 0)
+    }
+
+    #[test]
+    fn repeated_sequence_headers_may_be_left_out() {
+        let input = [
+            (VideoHeader, 0, "avc"),
+            (AudioHeader, 0, "aac"),
+            (VideoHeader, 1, "avc"),
+            (AudioHeader, 1, "aac"),
+            (Metadata, 1, "m"),
+            (Metadata, 1, "m"),
+            (VideoHeader, 2, "hevc"),
+            (VideoHeader, 3, "avc"),
+        ];
+        let reduced = StreamOptions { reduce_sequence_header: true, ..as_published() };
+        assert_eq!(frames(reduced, &input), "V0=avc A0=aac M1=m M1=m V2=hevc V3=avc ");
+        assert_eq!(
+            frames(as_published(), &input),
+            "V0=avc A0=aac V1=avc A1=aac M1=m M1=m V2=hevc V3=avc "
+        );
+    }
+
+    #[test]
+    fn a_new_publish_does_not_count_as_repetition() {
+        let hub = Hub::default();
+        let reader = lane(&hub).reader();
+        for _ in 0..2 {
+            let mut publisher = publish(&hub, StreamOptions { reduce_sequence_header: true, ..as_published() });
+            push(&mut publisher, &[(VideoHeader, 0, "avc")]);
+        }
+        assert_eq!(flushed(&reader, 0), "V0=avc V0=avc ");
+    }
+
+    #[test]
+    fn absolute_time_if_the_encoder_asks_and_the_vhost_lets_it() {
+        let media = |asks: Option<Value>, options| {
+            let metadata = script(asks.map(|value| ("bravo_atc", value)));
+            let out = frames(options, &[(Metadata, 0, &metadata), (Keyframe, 90_000, "k"), (Video, 95_000, "x")]);
+            out[out.find('K').unwrap()..].to_owned()
+        };
+        let auto = || StreamOptions { atc_auto: true, ..StreamOptions::default() };
+        assert_eq!(media(Some("true".into()), auto()), "K90000=k v95000=x ");
+        assert_eq!(media(Some("true".into()), StreamOptions::default()), "K9=k v19=x ");
+        assert_eq!(media(Some("false".into()), auto()), "K9=k v19=x ");
+        assert_eq!(media(Some(Value::Boolean(true)), auto()), "K9=k v19=x ", "SRS wants the text");
+        let always = StreamOptions { atc: true, ..StreamOptions::default() };
+        assert_eq!(media(None, always), "K90000=k v95000=x ");
+    }
+
+    #[test]
+    fn the_encoders_wish_for_absolute_time_ends_with_its_publish() {
+        let hub = Hub::default();
+        let reader = lane(&hub).reader();
+        let auto = StreamOptions { atc_auto: true, ..StreamOptions::default() };
+        let mut publisher = publish(&hub, auto.clone());
+        push(&mut publisher, &[(Metadata, 0, &script([("bravo_atc", "true".into())])), (Keyframe, 90_000, "k")]);
+        drop(publisher);
+        let from = reader.next();
+        let mut publisher = publish(&hub, auto);
+        push(&mut publisher, &[(Keyframe, 0, "k")]);
+        assert_eq!(flushed(&reader, from), "K90010=k ", "a jump is a step again");
+    }
+
+    #[test]
+    fn mixed_frames_come_in_order_of_time_and_none_is_lost() {
+        let input = [
+            (Keyframe, 0, "k"),
+            (Video, 40, "x"),
+            (Video, 80, "x"),
+            (Audio, 10, "y"),
+            (Audio, 33, "y"),
+            (Audio, 56, "y"),
+        ];
+        let mixed = || StreamOptions { mix_correct: true, ..as_published() };
+        assert_eq!(frames(as_published(), &input), "K0=k v40=x v80=x a10=y a33=y a56=y ");
+        assert_eq!(frames(mixed(), &input), "K0=k a10=y a33=y v40=x ", "the others wait");
+        let hub = Hub::default();
+        let reader = lane(&hub).reader();
+        let mut publisher = publish(&hub, mixed());
+        push(&mut publisher, &input);
+        drop(publisher);
+        assert_eq!(flushed(&reader, 0), "K0=k a10=y a33=y v40=x a56=y v80=x ", "until the end");
+    }
+
+    #[test]
+    fn one_kind_alone_is_not_held_back_for_ever() {
+        let input: Vec<_> = (0..12).map(|time| (Audio, time, "")).collect();
+        let out = frames(StreamOptions { mix_correct: true, ..as_published() }, &input);
+        assert_eq!(out, "a0= a1= ");
+    }
+
+    #[test]
+    fn time_goes_on_over_a_republish() {
+        let hub = Hub::default();
+        let reader = lane(&hub).reader();
+        for _ in 0..2 {
+            let mut publisher = publish(&hub, StreamOptions::default());
+            push(&mut publisher, &[(Keyframe, 7000, "k"), (Video, 7040, "x")]);
+        }
+        assert_eq!(flushed(&reader, 0), "K9=k v49=x K59=k v99=x ");
+    }
+}
+
+/// Metadata with one property, or none that means anything.
+fn script(property: impl IntoIterator<Item = (&'static str, Value)>) -> String {
+    let mut object = Object::new().with("width", 1.0);
+    for (name, value) in property {
+        object.set(name, value);
+    }
+    let mut out = vec![];
+    Value::from("onMetaData").write(&mut out);
+    Value::from(object).write(&mut out);
+    // Numbers chosen so that all of it is ASCII would be tedious; bytes above 127 are not compared.
+    out.iter().map(|&byte| char::from(byte)).filter(char::is_ascii).collect()
+}
