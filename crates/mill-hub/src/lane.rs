@@ -64,6 +64,8 @@ struct Inner {
     /// Media of the running publish has been appended, so that a newcomer has something to begin with.
     started: bool,
     dts: Millis,
+    /// Where the media of the running publish begins.
+    opening: Option<Join>,
     /// The tick at which the log was last cut for everybody.
     tick: Option<u64>,
     readers: Vec<Arc<Mark>>,
@@ -85,6 +87,7 @@ impl Lane {
             gop_cache: true,
             started: false,
             dts: 0,
+            opening: None,
             tick: None,
             readers: Vec::new(),
         };
@@ -135,7 +138,10 @@ impl Lane {
         match place {
             Place::Start => {
                 let headers = self.write_headers(headers, frame.dts);
-                inner.log.mark_join(headers);
+                inner.log.mark_join(headers.clone());
+                if !inner.started {
+                    inner.opening = Some(Join { headers, next: inner.log.next() });
+                }
                 inner.trim();
             }
             Place::Lost => inner.log.forget_join(),
@@ -154,6 +160,7 @@ impl Lane {
         let mut inner = self.inner.lock();
         inner.log.mark_end();
         inner.headers = Headers::default();
+        inner.opening = None;
         inner.started = false;
     }
 
@@ -239,10 +246,13 @@ impl Reader {
     }
 
     /// Where a newcomer starts, and which tracks it will see. `None` while there is nothing to begin with.
-    pub fn join(&self) -> Option<(Join, Tracks)> {
+    ///
+    /// One who `waited` for the publish gets it from its first frame if there is no GOP to start from.
+    pub fn join(&self, waited: bool) -> Option<(Join, Tracks)> {
         let mut inner = self.lane.inner.lock();
         let join = if inner.gop_cache { inner.log.join() } else { None };
-        let join = match join {
+        let opening = || inner.opening.clone().filter(|join| waited && join.next >= inner.log.first());
+        let join = match join.or_else(opening) {
             Some(join) => join,
             None if inner.started => self.live(&mut inner),
             None => return None,

@@ -24,6 +24,8 @@ mod lane;
 mod log;
 mod publisher;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod timeline;
 
 pub use hub::{Busy, Hub, StreamId};

@@ -89,6 +89,11 @@ impl Log {
         self.window = window;
     }
 
+    /// Number of the oldest batch still there.
+    pub(crate) fn first(&self) -> u64 {
+        self.first
+    }
+
     /// Number the next sealed batch will get.
     pub(crate) fn next(&self) -> u64 {
         self.first + self.batches.len() as u64
@@ -140,7 +145,7 @@ impl Log {
     /// Drops what neither a newcomer nor the slowest reader (at `floor`) can ask for.
     pub(crate) fn trim(&mut self, floor: u64) {
         let keep = self.join.as_ref().map_or(floor, |j| j.next.min(floor));
-        let oldest = self.open_dts - self.window;
+        let oldest = self.open_dts.saturating_sub(self.window);
         while let Some(batch) = self.batches.front() {
             let wanted = self.first >= keep;
             let joinable = self.join.as_ref().is_some_and(|j| self.first >= j.next);
@@ -179,7 +184,7 @@ impl Log {
         let skip = from.checked_sub(self.first).ok_or(Lagged)? as usize;
         let mut wanted = self.batches.iter().skip(skip).peekable();
         let joined = self.join.as_ref().is_some_and(|j| from >= j.next);
-        if !joined && wanted.peek().is_some_and(|b| b.dts < self.open_dts - self.window) {
+        if !joined && wanted.peek().is_some_and(|b| b.dts < self.open_dts.saturating_sub(self.window)) {
             return Err(Lagged);
         }
         let before = out.len();

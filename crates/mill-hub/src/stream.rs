@@ -221,8 +221,6 @@ impl Stream {
             return false;
         }
         inner.live = true;
-        inner.gop = Gop::default();
-        inner.headers = Headers::default();
         let mode = if options.atc { TimeJitter::Off } else { options.jitter };
         inner.timeline.restart(mode);
         inner.options = options;
@@ -234,9 +232,7 @@ impl Stream {
 
     pub(crate) fn end(&self) {
         let mut inner = self.inner.lock();
-        while let Some(frame) = inner.mix.pop_any() {
-            inner.deliver(frame);
-        }
+        inner.deliver_held();
         inner.live = false;
         inner.headers = Headers::default();
         inner.headers_at_start = Headers::default();
@@ -264,6 +260,10 @@ impl Stream {
                 inner.deliver(frame);
             }
         } else {
+            if kind != FrameKind::Metadata {
+                // A decoder configuration is for the frames behind it, not for those still held back.
+                inner.deliver_held();
+            }
             inner.deliver(frame);
         }
     }
@@ -282,6 +282,12 @@ fn wants_atc(metadata: &[u8]) -> bool {
 impl Inner {
     fn lanes(&self) -> impl Iterator<Item = Arc<Lane>> {
         self.lanes.iter().filter_map(Weak::upgrade)
+    }
+
+    fn deliver_held(&mut self) {
+        while let Some(frame) = self.mix.pop_any() {
+            self.deliver(frame);
+        }
     }
 
     fn deliver(&mut self, frame: Frame) {

@@ -20,6 +20,9 @@ use crate::tasks::Tasks;
 /// Connections the kernel may hold before we accept them: a burst of players at the start of a show.
 const BACKLOG: i32 = 4096;
 
+/// A peer that takes nothing of what it was sent for so long is cut by the kernel, whoever serves it.
+const UNREAD: Duration = Duration::from_secs(30);
+
 /// How long to wait when the process or the system is out of descriptors.
 const BACKOFF: Duration = Duration::from_millis(100);
 
@@ -128,7 +131,11 @@ fn prepare(socket: &TcpStream) {
         .with_time(Duration::from_secs(60))
         .with_interval(Duration::from_secs(15))
         .with_retries(4);
-    let prepared = socket.set_nodelay(true).and_then(|()| SockRef::from(socket).set_tcp_keepalive(&probes));
+    let options = SockRef::from(socket);
+    let prepared = socket
+        .set_nodelay(true)
+        .and_then(|()| options.set_tcp_keepalive(&probes))
+        .and_then(|()| options.set_tcp_user_timeout(Some(UNREAD)));
     if let Err(e) = prepared {
         debug!("socket options: {e}");
     }

@@ -95,6 +95,7 @@ impl Fanout {
             inbox.join(viewer, pace, SHARD_SIZE);
         }
         shards.push(inbox.clone());
+        drop(lanes);
         let shard = Shard::new(self.0.clone(), lane.reader(), inbox.clone(), pace);
         self.0.tasks.spawn(0, shard.run());
         Seat { link, inbox }

@@ -16,12 +16,12 @@ use futures_util::stream::FuturesUnordered;
 use mill_hub::{Batch, Reader};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::viewer::{At, Link, Viewer, Wrote};
 use super::{Ended, Pace, Shared};
 
-/// A socket that takes nothing for so long belongs to a peer that is gone (SRS's write timeout).
+/// A viewer that has not taken what it was given by then is gone, or hopelessly slow (SRS's write timeout).
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Slices handed to one write; the kernel takes 1024.
@@ -120,9 +120,11 @@ impl Shard {
     }
 
     pub(super) async fn run(mut self) {
+        // What came before this shard did was announced to others only.
+        self.flush(None).await;
         // When the next flush is due, once there is something to flush.
         let mut due: Option<Tick> = None;
-        while self.take_news() {
+        while self.take_news().await {
             tokio::select! {
                 () = self.reader.moved(), if due.is_none() => {
                     due = self.next_tick();
@@ -137,7 +139,6 @@ impl Shard {
                 () = self.inbox.news.notified() => {}
             }
         }
-        self.shared.forget(self.reader.lane());
     }
 
     /// The next common moment to flush; `None`: at once.
@@ -154,7 +155,7 @@ impl Shard {
     }
 
     /// Takes newcomers in and looks after changed flags. `false`: everybody has gone, the inbox is closed.
-    fn take_news(&mut self) -> bool {
+    async fn take_news(&mut self) -> bool {
         let (newcomers, poked) = {
             let mut state = self.inbox.state.lock();
             if state.seats == 0 {
@@ -167,7 +168,10 @@ impl Shard {
             (std::mem::take(&mut state.newcomers), std::mem::take(&mut state.poked))
         };
         let mut changed = poked;
-        for viewer in newcomers {
+        for (i, viewer) in newcomers.into_iter().enumerate() {
+            if i % TURN == TURN - 1 {
+                tokio::task::yield_now().await;
+            }
             self.shared.viewers.fetch_add(1, Ordering::Relaxed);
             let place = self.free.pop().unwrap_or_else(|| {
                 self.viewers.push(None);
@@ -179,7 +183,12 @@ impl Shard {
         }
         if poked {
             for place in 0..self.viewers.len() {
-                if self.viewers[place].as_ref().is_some_and(|v| !v.is_plain() && !v.blocked) {
+                if place % TURN == TURN - 1 {
+                    tokio::task::yield_now().await;
+                }
+                let up_to_date = At::Batch(self.next);
+                let wants = |v: &Viewer| !v.blocked && (v.at != up_to_date || !v.is_plain());
+                if self.viewers[place].as_ref().is_some_and(wants) {
                     self.pump(place);
                 }
             }
@@ -259,7 +268,13 @@ impl Shard {
 
     /// Writes everything one viewer may have, until it has caught up or its socket blocks.
     fn pump(&mut self, place: usize) {
-        let before = self.viewers[place].as_ref().map_or(0, |v| v.link.sent());
+        let Some(link) = self.viewers[place].as_ref().map(|v| v.link.clone()) else { return };
+        let before = link.sent();
+        self.pump_on(place);
+        self.reader.lane().stream().counters().sent.fetch_add(link.sent() - before, Ordering::Relaxed);
+    }
+
+    fn pump_on(&mut self, place: usize) {
         let mut behind = Vec::new();
         for step in 0.. {
             if step == PUMP_STEPS {
@@ -270,14 +285,9 @@ impl Shard {
             if viewer.is_abandoned() {
                 return self.end(place, Ended::Failed);
             }
-            let wrote = viewer.write_queue();
-            let sent = viewer.link.sent() - before;
-            match wrote {
+            match viewer.write_queue() {
                 Wrote::All => {}
-                Wrote::Blocked => {
-                    self.reader.lane().stream().counters().sent.fetch_add(sent, Ordering::Relaxed);
-                    return self.block(place);
-                }
+                Wrote::Blocked => return self.block(place),
                 Wrote::Failed => return self.end(place, Ended::Failed),
             }
             viewer.collect_outbox();
@@ -292,7 +302,6 @@ impl Shard {
                 if viewer.at == At::Over {
                     self.end(place, Ended::Stream);
                 }
-                self.reader.lane().stream().counters().sent.fetch_add(sent, Ordering::Relaxed);
                 return;
             }
         }
@@ -301,7 +310,8 @@ impl Shard {
     fn block(&mut self, place: usize) {
         let Some(viewer) = &mut self.viewers[place] else { return };
         viewer.blocked = true;
-        self.blocked.push(Box::pin(writable(viewer.link.clone(), place)));
+        let patience = viewer.stuck_since() + WRITE_TIMEOUT;
+        self.blocked.push(Box::pin(writable(viewer.link.clone(), place, patience)));
     }
 
     fn end(&mut self, place: usize, why: Ended) {
@@ -323,19 +333,27 @@ impl Shard {
 }
 
 impl Drop for Shard {
-    /// A shard that is torn down with the runtime lets its viewers' sessions know.
+    /// However a shard ends, the sessions of its viewers hear of it and nobody else is seated in it.
     fn drop(&mut self) {
-        self.inbox.state.lock().closed = true;
+        let newcomers = {
+            let mut state = self.inbox.state.lock();
+            state.closed = true;
+            std::mem::take(&mut state.newcomers)
+        };
         for viewer in self.viewers.drain(..).flatten() {
             self.shared.viewers.fetch_sub(1, Ordering::Relaxed);
             viewer.end(Ended::Failed);
         }
+        for viewer in newcomers {
+            viewer.end(Ended::Failed);
+        }
+        self.shared.forget(self.reader.lane());
     }
 }
 
-/// Waits until the viewer's socket takes bytes again, or has not for too long.
-async fn writable(link: Arc<Link>, place: usize) -> (usize, bool) {
-    let ready = timeout(WRITE_TIMEOUT, link.socket.writable()).await;
+/// Waits until the viewer's socket takes bytes again, or has not taken what it was given by `patience`.
+async fn writable(link: Arc<Link>, place: usize, patience: Instant) -> (usize, bool) {
+    let ready = timeout_at(patience, link.socket.writable()).await;
     (place, matches!(ready, Ok(Ok(()))))
 }
 
@@ -362,7 +380,10 @@ fn fill(viewer: &mut Viewer, reader: &Reader, batches: &mut Vec<Batch>) {
         At::Over => return,
         At::Batch(from) => from,
         At::Waiting => {
-            let Some((join, tracks)) = reader.join() else { return };
+            let Some((join, tracks)) = reader.join(viewer.waited) else {
+                viewer.waited = true;
+                return;
+            };
             let mut preamble = BytesMut::new();
             reader.lane().format().preamble(tracks, &mut preamble);
             viewer.enqueue(preamble.freeze());
@@ -391,10 +412,10 @@ fn fill(viewer: &mut Viewer, reader: &Reader, batches: &mut Vec<Batch>) {
     viewer.at = At::Batch(from);
     let mut taken = 0;
     for (number, batch) in (from..).zip(batches.drain(..)) {
-        if taken > CATCH_UP {
+        taken += batch.bytes.len();
+        if taken > CATCH_UP && number > from {
             return;
         }
-        taken += batch.bytes.len();
         viewer.at = At::Batch(number + 1);
         if !batch.end {
             viewer.enqueue(batch.bytes);

@@ -12,6 +12,7 @@ use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use super::Ended;
 
@@ -117,6 +118,10 @@ pub(super) struct Viewer {
     /// Bytes that go out before the next batch: greeting, headers, the rest of a batch begun. Its first
     /// piece may be partly written; all pieces end between two messages.
     queue: VecDeque<Bytes>,
+    /// Since when there is something in the queue that the socket would not take.
+    stuck: Option<Instant>,
+    /// There was nothing to begin with when it came.
+    pub(super) waited: bool,
     /// A wait for writability is under way.
     pub(super) blocked: bool,
 }
@@ -132,7 +137,14 @@ pub(super) enum Wrote {
 
 impl Viewer {
     pub(super) fn new(link: Arc<Link>, greeting: Bytes) -> Self {
-        let mut viewer = Self { link, at: At::Waiting, queue: VecDeque::new(), blocked: false };
+        let mut viewer = Self {
+            link,
+            at: At::Waiting,
+            queue: VecDeque::new(),
+            stuck: None,
+            waited: false,
+            blocked: false,
+        };
         viewer.enqueue(greeting);
         viewer
     }
@@ -168,6 +180,11 @@ impl Viewer {
 
     pub(super) fn wants_part(&self) -> bool {
         self.link.flags.load(Ordering::Acquire) & PART != 0
+    }
+
+    /// Since when it has not taken all of what it was given.
+    pub(super) fn stuck_since(&mut self) -> Instant {
+        *self.stuck.get_or_insert_with(Instant::now)
     }
 
     /// Moves the session's output into the queue.
@@ -245,6 +262,7 @@ impl Viewer {
         if self.queue.is_empty() {
             // A thousand viewers who were behind once must not keep their queues' memory.
             self.queue = VecDeque::new();
+            self.stuck = None;
         }
     }
 }

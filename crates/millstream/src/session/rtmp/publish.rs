@@ -19,6 +19,10 @@ use super::{Connection, End, Waited};
 use crate::identity;
 use crate::session::admit::{self, Admitted, Refusal};
 
+/// Metadata and decoder configurations are given to every newcomer and repeated at every keyframe, so they must
+/// be small. Real ones have some hundred bytes, with ICC profiles a few thousand.
+const MAX_HEADER: usize = 64 * 1024;
+
 /// Serves a publish from the request to its end. `Ok`: the peer may ask for something else.
 pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -> Result<(), End> {
     let kind = match style {
@@ -55,6 +59,7 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
         normal: conf.normal_timeout,
         idle: conf.kickoff_for_idle,
         heard: Instant::now(),
+        messages: peer.rtmp.messages_received(),
         watched: Instant::now(),
         any: false,
     };
@@ -77,9 +82,9 @@ async fn follow(peer: &mut Connection, mut feed: Feed, watch: &mut Watchdog) -> 
             }
         }
         feed.publisher.wake();
-        match peer.wait(Some(watch.next())).await? {
-            Waited::Input => watch.heard = Instant::now(),
-            Waited::Tick => watch.check(feed.publisher.stream().viewers())?,
+        watch.note(peer.rtmp.messages_received(), feed.publisher.stream().viewers());
+        if peer.wait(Some(watch.next())).await? == Waited::Tick {
+            watch.check()?;
         }
     }
 }
@@ -91,6 +96,8 @@ struct Watchdog {
     /// Zero: never.
     idle: Duration,
     heard: Instant,
+    /// Messages received when it was last heard of: a byte now and then is not a sign of life.
+    messages: u64,
     watched: Instant,
     any: bool,
 }
@@ -106,14 +113,23 @@ impl Watchdog {
         if self.idle.is_zero() { silent } else { silent.min(self.watched + self.idle) }
     }
 
-    fn check(&mut self, viewers: usize) -> Result<(), End> {
+    /// Takes note of signs of life, from the publisher and from its viewers.
+    fn note(&mut self, messages: u64, viewers: usize) {
+        if messages != self.messages {
+            self.messages = messages;
+            self.heard = Instant::now();
+        }
+        if viewers > 0 {
+            self.watched = Instant::now();
+        }
+    }
+
+    fn check(&mut self) -> Result<(), End> {
         let now = Instant::now();
         if now >= self.heard + self.patience() {
             return Err(End::Silent(self.patience()));
         }
-        if viewers > 0 {
-            self.watched = now;
-        } else if !self.idle.is_zero() && now >= self.watched + self.idle {
+        if !self.idle.is_zero() && now >= self.watched + self.idle {
             return Err(End::Idle(self.idle));
         }
         Ok(())
@@ -136,6 +152,10 @@ impl Feed {
         }
         match tag::classify(message_type, &payload) {
             Some(kind) => {
+                if kind.is_header() && payload.len() > MAX_HEADER {
+                    warn!("{}B decoder configuration left out, more than {MAX_HEADER}", payload.len());
+                    return;
+                }
                 if kind.is_header() {
                     self.describe(kind, &payload);
                 }
@@ -147,6 +167,9 @@ impl Feed {
 
     /// Metadata is passed on in our name; other script data is not passed on, as in SRS.
     fn take_data(&mut self, timestamp: u32, payload: &[u8]) {
+        if payload.len() > MAX_HEADER {
+            return warn!("{}B script data left out, more than {MAX_HEADER}", payload.len());
+        }
         match Metadata::parse(payload) {
             Ok(metadata) => {
                 info!(
