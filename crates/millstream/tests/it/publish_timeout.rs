@@ -63,3 +63,36 @@ fn a_publisher_who_goes_on_is_left_alone() {
     player.until_serial(n - 1);
     assert!(!publisher.is_closed(Duration::from_millis(1)));
 }
+
+#[test]
+fn a_publisher_who_only_trickles_bytes_is_closed_too() {
+    let server = server();
+    let mut publisher = Publisher::start(&server, "live/s");
+    publisher.headers(0);
+    // The beginning of a long message, and then now and then a byte of it.
+    assert!(publisher.raw(&[6, 0, 0, 0, 0, 100, 0, 9, 1, 0, 0, 0]));
+    let mut last = Instant::now();
+    let mut closed = false;
+    for_a_while(SOON, || {
+        if last.elapsed() > NORMAL / 4 {
+            last = Instant::now();
+            closed = !publisher.raw(&[0]);
+        }
+        closed
+    });
+    assert!(closed, "a byte now and then kept the publisher alive for {SOON:?}");
+}
+
+#[test]
+fn a_publisher_nobody_watches_is_closed_if_the_vhost_says_so() {
+    let server = Server::start(&Conf::vhost("publish { kickoff_for_idle 1; }"));
+    let start = Instant::now();
+    let mut publisher = Publisher::start(&server, "live/s");
+    let mut closed = false;
+    for_a_while(SOON, || {
+        closed = !publisher.try_send(9, 0, &avc(true, 0, 100));
+        closed
+    });
+    assert!(closed, "still open after {SOON:?}");
+    assert!(start.elapsed() >= Duration::from_millis(900), "closed after {:?} already", start.elapsed());
+}

@@ -3,7 +3,7 @@
 use crate::harness::client::{Player, Publisher};
 use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, probe, publish};
 use crate::harness::media::{FlvViewer, Viewer, aac, aac_header, avc, avc_header, kind, serial};
-use crate::harness::server::Server;
+use crate::harness::server::{Conf, Server};
 use std::time::{Duration, Instant};
 
 /// From request to first frame of a stream that is live already.
@@ -129,4 +129,18 @@ fn encoders_with_one_track_play_in_ffmpeg() {
         assert_eq!(probe.codecs, ["h264"], "{url}");
         probe.assert_sound();
     }
+}
+
+#[test]
+fn a_header_of_absurd_size_is_left_out_and_the_rest_plays() {
+    let server = Server::start(&Conf::default());
+    let mut publisher = Publisher::start(&server, "live/s");
+    publisher.headers(0);
+    let mut huge = vec![0x17, 0, 0, 0, 0];
+    huge.resize(1 << 20, 1);
+    publisher.send(9, 0, &huge);
+    publisher.send(9, 0, &avc(true, 7, 100));
+    let mut viewer = FlvViewer::open(&server, "/live/s.flv");
+    let seen = viewer.until_serial(7);
+    assert!(seen.iter().all(|tag| tag.body.len() < huge.len()), "the huge header reached a viewer");
 }

@@ -370,6 +370,11 @@ impl Publisher {
         self.publish().unwrap_or_else(|refused| panic!("publishing {stream}: {refused:?}"));
     }
 
+    /// Sends bytes as they are; `false` when the server has closed the connection.
+    pub(crate) fn raw(&mut self, bytes: &[u8]) -> bool {
+        self.connection.raw.send(bytes)
+    }
+
     /// Whether the server closes within the deadline.
     pub(crate) fn is_closed(&mut self, deadline: Duration) -> bool {
         self.connection.is_closed(deadline)
