@@ -68,6 +68,9 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.hds
         vhost.hds.enabled vhost.hds.hds_fragment vhost.hds.hds_window vhost.hds.hds_path
     "),
+    ("HTTP API beyond versions", "
+        http_api.enabled
+    "),
     ("heartbeat", "
         heartbeat
         heartbeat.enabled heartbeat.interval heartbeat.url heartbeat.device_id heartbeat.summaries

@@ -6,7 +6,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the log does not exist yet, or is not meant")]
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
@@ -195,11 +195,6 @@ fn overrides(arguments: &Arguments) -> Vec<(String, String)> {
         set("SRS_SRS_LOG_TANK", "console".to_owned());
     }
     variables
-}
-
-/// Tells where the log goes, for whoever looks at the console.
-pub(crate) fn point_to_log(file: &Path) {
-    println!("millstream: the log is written to {}", file.display());
 }
 
 #[cfg(test)]

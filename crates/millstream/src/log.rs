@@ -34,7 +34,11 @@ pub(crate) fn with_cid<F: Future>(cid: u64, task: F) -> impl Future<Output = F::
 pub(crate) fn init(conf: &mill_config::model::Log, utc: bool) -> io::Result<WorkerGuard> {
     let (writer, colour): (Box<dyn Write + Send>, bool) = match conf.tank {
         Tank::Console => (Box::new(io::stdout()), io::stdout().is_terminal()),
-        Tank::File => (Box::new(open(&conf.file)?), false),
+        Tank::File => {
+            let file = open(&conf.file)?;
+            point_to(&conf.file);
+            (Box::new(file), false)
+        }
     };
     let (writer, guard) =
         NonBlockingBuilder::default().buffered_lines_limit(MAX_WAITING_LINES).lossy(true).finish(writer);
@@ -46,6 +50,12 @@ pub(crate) fn init(conf: &mill_config::model::Log, utc: bool) -> io::Result<Work
         .try_init()
         .map_err(io::Error::other)?;
     Ok(guard)
+}
+
+/// Tells whoever looks at the console where to look instead.
+#[expect(clippy::print_stdout, reason = "it is about the log not being on the console")]
+fn point_to(file: &Path) {
+    println!("millstream: the log is written to {}", file.display());
 }
 
 fn open(path: &Path) -> io::Result<std::fs::File> {

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use mill_config::model::{Snapshot, Tank};
+use mill_config::model::Snapshot;
 use mill_hub::Hub;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::net::TcpListener;
@@ -25,7 +25,7 @@ use crate::listen::{self, Connections};
 use crate::session::http::Door;
 use crate::session::{Context, http, rtmp};
 use crate::tasks::Tasks;
-use crate::{cli, demo, identity, log};
+use crate::{demo, identity, log};
 
 /// Descriptors that are not connections: listeners, log, event queues, files being read.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -75,9 +75,6 @@ pub(crate) fn run(startup: Startup) -> Result<(), Error> {
         let dir = snapshot.global.work_dir.display();
         Error::Prepare(io::Error::new(e.kind(), format!("work_dir {dir}: {e}")))
     })?;
-    if snapshot.log.tank == Tank::File {
-        cli::point_to_log(&snapshot.log.file);
-    }
     let _log = log::init(&snapshot.log, snapshot.global.utc_time).map_err(Error::Prepare)?;
     info!("{}, speaks as SRS/{}", identity::SERVER, identity::SRS_VERSION);
     report_planned(&startup.planned);
