@@ -267,7 +267,7 @@ fn the_rest() {
     );
     waits_for(
         "listen 1935; http_api { enabled on; auth { enabled on; username admin; password admin; } }",
-        &["HTTP API authentication"],
+        &["HTTP API authentication", API],
     );
     waits_for(
         "listen 1935; exporter { enabled on; listen 9972; label cn-beijing; tag cn-edge; }",
