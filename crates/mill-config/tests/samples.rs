@@ -275,7 +275,7 @@ fn the_rest() {
     );
     waits_for(
         "listen 1935 [::]:1935; http_api { enabled on; listen 8080; } http_server { enabled on; listen 8080; }",
-        &[],
+        &[API],
     );
     let kick = waits_for(&in_vhost("publish { kickoff_for_idle 30; }"), &[]);
     assert_eq!(kick.vhosts[0].publish.kickoff_for_idle, Duration::from_secs(30));
