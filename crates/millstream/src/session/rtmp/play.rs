@@ -49,23 +49,15 @@ pub(super) async fn run(peer: &mut Connection, request: Play) -> Result<(), End>
         (request.duration > 0.0).then(|| Instant::now() + Duration::from_millis(request.duration as u64));
     let end = follow(peer, &seat, until).await;
     info!("play ended, sent={}, skips={}", seat.sent(), seat.skips());
-    match end? {
-        Next::Request => match seat.leave().await {
-            Ended::Parted => Ok(()),
-            _ => Err(End::NotReading),
-        },
-        Next::Close => Ok(()),
+    end?;
+    match seat.leave().await {
+        Ended::Parted => Ok(()),
+        _ => Err(End::NotReading),
     }
 }
 
-/// What follows a play that ended well.
-enum Next {
-    /// The peer may ask for something else.
-    Request,
-    Close,
-}
-
-async fn follow(peer: &mut Connection, seat: &Seat, until: Option<Instant>) -> Result<Next, End> {
+/// Reads the peer until it stops playing, or something ends the play.
+async fn follow(peer: &mut Connection, seat: &Seat, until: Option<Instant>) -> Result<(), End> {
     loop {
         while let Some(event) = peer.poll()? {
             match event {
@@ -74,8 +66,7 @@ async fn follow(peer: &mut Connection, seat: &Seat, until: Option<Instant>) -> R
                     seat.send(&peer.rtmp.take_output()).map_err(|_| End::NotReading)?;
                     seat.pause(paused);
                 }
-                Event::StopPlay => return Ok(Next::Request),
-                Event::Closed => return Ok(Next::Close),
+                Event::StopPlay => return Ok(()),
                 _ => {}
             }
         }

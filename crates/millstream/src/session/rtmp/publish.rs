@@ -77,7 +77,6 @@ async fn follow(peer: &mut Connection, mut feed: Feed, watch: &mut Watchdog) -> 
                     feed.take(message);
                 }
                 Event::Unpublish => return Ok(()),
-                Event::Closed => return peer.flush().await,
                 _ => {}
             }
         }
