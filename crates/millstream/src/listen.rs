@@ -46,26 +46,17 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     bound.map_err(|e: io::Error| io::Error::new(e.kind(), format!("cannot listen at {address}: {e}")))
 }
 
-/// How many connections there are and may be, and their ids.
+/// How many connections there are and may be.
 #[derive(Debug)]
 pub(crate) struct Connections {
-    next_id: AtomicU64,
     open: AtomicUsize,
     refused: AtomicU64,
     limit: usize,
 }
 
 impl Connections {
-    /// Ids start at a number between 100 and 1099 taken from `seed`, as in SRS: so ids of two runs are
-    /// seldom the same.
-    pub(crate) fn new(limit: usize, seed: u64) -> Self {
-        let next_id = AtomicU64::new(100 + seed % 1000);
-        Self { next_id, open: AtomicUsize::new(0), refused: AtomicU64::new(0), limit }
-    }
-
-    /// A context id for a connection or a task.
-    pub(crate) fn next_id(&self) -> u64 {
-        self.next_id.fetch_add(1, Ordering::Relaxed)
+    pub(crate) fn new(limit: usize) -> Self {
+        Self { open: AtomicUsize::new(0), refused: AtomicU64::new(0), limit }
     }
 
     fn admit(self: &Arc<Self>) -> Option<Permit> {
@@ -107,7 +98,7 @@ where
                     );
                     continue;
                 };
-                let cid = connections.next_id();
+                let cid = tasks.next_id();
                 let session = serve(cid, socket, peer);
                 tasks.spawn(cid, async move {
                     let _permit = permit;
@@ -154,7 +145,7 @@ mod tests {
 
     #[test]
     fn permits_bound_the_connections_and_come_back() {
-        let connections = Arc::new(Connections::new(2, 7));
+        let connections = Arc::new(Connections::new(2));
         let first = connections.admit().unwrap();
         let _second = connections.admit().unwrap();
         assert!(connections.admit().is_none());

@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
+use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::listen::{self, Connections};
 use crate::session::http::Door;
@@ -98,19 +99,20 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     let Startup { snapshot, demo, .. } = startup;
     let mut signals = Signals::new().map_err(Error::Prepare)?;
     let listeners = Listeners::bind(&snapshot).map_err(Error::Bind)?;
-    let tasks = Tasks::default();
     let seed = RandomState::new().hash_one(std::process::id());
+    let tasks = Tasks::new(seed);
     let max_connections = snapshot.global.max_connections as usize;
     let context = Arc::new(Context {
         hub: Hub::default(),
         fanout: Fanout::new(tasks.clone(), workers),
-        connections: Arc::new(Connections::new(max_connections, seed)),
+        clients: Clients::default(),
+        connections: Arc::new(Connections::new(max_connections)),
         seed,
         config: ArcSwap::from_pointee(snapshot),
     });
     listeners.accept(&tasks, &context);
     if demo {
-        tasks.spawn(context.connections.next_id(), demo::publish(context.config.load_full()));
+        tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
     }
 
     let name = signals.end().await;
@@ -153,13 +155,13 @@ impl Listeners {
             let context = context.clone();
             let serve = move |cid, socket, peer| rtmp::serve(context.clone(), cid, socket, peer);
             let accepting = listen::accept(listener, tasks.clone(), connections.clone(), serve);
-            tasks.spawn(connections.next_id(), accepting);
+            tasks.spawn(tasks.next_id(), accepting);
         }
         for (door, listener) in self.http {
             let context = context.clone();
-            let serve = move |_, socket, peer| http::serve(context.clone(), door, socket, peer);
+            let serve = move |cid, socket, peer| http::serve(context.clone(), cid, door, socket, peer);
             let accepting = listen::accept(listener, tasks.clone(), connections.clone(), serve);
-            tasks.spawn(connections.next_id(), accepting);
+            tasks.spawn(tasks.next_id(), accepting);
         }
     }
 }

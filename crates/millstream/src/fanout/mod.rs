@@ -32,6 +32,7 @@ use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::Instant;
 
+use crate::clients::Traffic;
 use crate::tasks::Tasks;
 pub(crate) use pace::Pace;
 use shard::{Inbox, Shard};
@@ -67,16 +68,17 @@ impl Fanout {
     }
 
     /// Seats a viewer of `lane`. `greeting` is written first; then it receives the stream, now or as soon
-    /// as there is one.
+    /// as there is one. What is written counts in `traffic`.
     pub(crate) fn join(
         &self,
         lane: Arc<Lane>,
         socket: Arc<OwnedWriteHalf>,
         greeting: Bytes,
         pace: Pace,
+        traffic: Arc<Traffic>,
     ) -> Seat {
         let key = (lane.stream().id().clone(), lane.format().key());
-        let link = Arc::new(Link::new(socket));
+        let link = Arc::new(Link::new(socket, traffic));
         let viewer = Viewer::new(link.clone(), greeting);
         let mut lanes = self.0.lanes.lock();
         let shards = lanes.entry(key).or_default();
@@ -97,7 +99,7 @@ impl Fanout {
         shards.push(inbox.clone());
         drop(lanes);
         let shard = Shard::new(self.0.clone(), lane.reader(), inbox.clone(), pace);
-        self.0.tasks.spawn(0, shard.run());
+        self.0.tasks.spawn(self.0.tasks.next_id(), shard.run());
         Seat { link, inbox }
     }
 }
@@ -144,11 +146,6 @@ impl Seat {
     pub(crate) fn pause(&self, paused: bool) {
         self.link.set_paused(paused);
         self.inbox.poke();
-    }
-
-    /// Bytes written so far.
-    pub(crate) fn sent(&self) -> u64 {
-        self.link.sent()
     }
 
     /// Times this viewer fell behind and was moved on.

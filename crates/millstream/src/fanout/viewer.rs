@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Ended;
+use crate::clients::Traffic;
 
 /// Delivery is stopped.
 const PAUSED: u8 = 1;
@@ -30,19 +31,19 @@ pub(super) struct Link {
     pub(super) socket: Arc<OwnedWriteHalf>,
     flags: AtomicU8,
     outbox: Mutex<Vec<u8>>,
-    sent: AtomicU64,
+    traffic: Arc<Traffic>,
     skips: AtomicU32,
     ended: Mutex<Option<Ended>>,
     end: Notify,
 }
 
 impl Link {
-    pub(super) fn new(socket: Arc<OwnedWriteHalf>) -> Self {
+    pub(super) fn new(socket: Arc<OwnedWriteHalf>, traffic: Arc<Traffic>) -> Self {
         Self {
             socket,
             flags: AtomicU8::new(0),
             outbox: Mutex::new(Vec::new()),
-            sent: AtomicU64::new(0),
+            traffic,
             skips: AtomicU32::new(0),
             ended: Mutex::new(None),
             end: Notify::new(),
@@ -83,7 +84,7 @@ impl Link {
     }
 
     pub(super) fn sent(&self) -> u64 {
-        self.sent.load(Ordering::Relaxed)
+        self.traffic.sent()
     }
 
     pub(super) fn skips(&self) -> u32 {
@@ -243,10 +244,8 @@ impl Viewer {
         self.link.skips.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Only the shard counts, so a load and a store do.
     fn count(&self, n: usize) {
-        let sent = self.link.sent.load(Ordering::Relaxed) + n as u64;
-        self.link.sent.store(sent, Ordering::Relaxed);
+        self.link.traffic.add_sent(n);
     }
 
     fn consume(&mut self, mut n: usize) {

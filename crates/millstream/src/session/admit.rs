@@ -1,20 +1,47 @@
 //! The one road by which anybody comes to publish or play, whatever the protocol.
 //!
-//! identify → vhost → name → options of the stream. (Referer, access rules and callbacks take their place
-//! between vhost and name.) The road is walked in the peer's own task, before the peer is told "accepted".
+//! identify → vhost → name → place among the clients → the stream. (Referer, access rules and callbacks
+//! take their place in [`admit`].) The road is walked in the peer's own task, before the peer is told
+//! "accepted". What it gives out is all there is to leaving: dropping a [`Publishing`] or [`Playing`]
+//! unpublishes or stops playing.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use mill_config::model::{self, Snapshot, Vhost};
-use mill_hub::{StreamId, StreamOptions, TimeJitter};
+use mill_hub::{Publisher, StreamId, StreamOptions, TimeJitter, Watch};
 
+use super::Context;
+use crate::clients::{Client, Kind, Peer, Presence};
 use crate::fanout::Pace;
 
-/// Who may go on, and as what.
-#[derive(Debug, Clone)]
-pub(crate) struct Admitted {
+/// What somebody asks for. The names are those of the URL.
+#[derive(Debug)]
+pub(crate) struct Request {
+    pub(crate) kind: Kind,
+    /// The host or vhost of the URL.
+    pub(crate) vhost: String,
+    pub(crate) app: String,
+    pub(crate) name: String,
+    /// Parameters with the question mark, or empty.
+    pub(crate) param: String,
+}
+
+/// A publisher who was let in. What it holds goes in this order: the name is free before anybody hears
+/// that the publisher has left.
+#[derive(Debug)]
+pub(crate) struct Publishing {
     pub(crate) vhost: Arc<Vhost>,
-    pub(crate) stream: StreamId,
+    pub(crate) publisher: Publisher,
+    pub(crate) presence: Presence,
+}
+
+/// A viewer who was let in.
+#[derive(Debug)]
+pub(crate) struct Playing {
+    pub(crate) vhost: Arc<Vhost>,
+    pub(crate) watch: Watch,
+    pub(crate) presence: Presence,
 }
 
 /// Why somebody may not.
@@ -41,17 +68,43 @@ impl Refusal {
     }
 }
 
-/// Decides on a request for `app`/`name` at the vhost a client asked for.
-pub(crate) fn admit(config: &Snapshot, vhost: &str, app: &str, name: &str) -> Result<Admitted, Refusal> {
-    let vhost = config.vhost(vhost).ok_or(Refusal::NoVhost)?;
+/// Lets a publisher in and claims the name for it.
+pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Result<Publishing, Refusal> {
+    let (vhost, stream) = admit(ctx, peer, &request).await?;
+    let publisher = ctx.hub.publish(&stream, stream_options(&vhost)).map_err(|_| Refusal::Busy)?;
+    let presence = enter(ctx, peer, request, stream);
+    Ok(Publishing { vhost, publisher, presence })
+}
+
+/// Lets a viewer in.
+pub(crate) async fn play(ctx: &Context, peer: &Peer, request: Request) -> Result<Playing, Refusal> {
+    let (vhost, stream) = admit(ctx, peer, &request).await?;
+    let watch = ctx.hub.watch(&stream);
+    let presence = enter(ctx, peer, request, stream);
+    Ok(Playing { vhost, watch, presence })
+}
+
+/// The part of the road that publishers and viewers share.
+async fn admit(ctx: &Context, _peer: &Peer, request: &Request) -> Result<(Arc<Vhost>, StreamId), Refusal> {
+    let config = ctx.config.load_full();
+    identify(&config, request)
+}
+
+fn identify(config: &Snapshot, request: &Request) -> Result<(Arc<Vhost>, StreamId), Refusal> {
+    let vhost = config.vhost(&request.vhost).ok_or(Refusal::NoVhost)?;
     if !vhost.enabled {
         return Err(Refusal::VhostDisabled);
     }
-    if name.is_empty() {
+    if request.name.is_empty() {
         return Err(Refusal::NoName);
     }
-    let stream = StreamId { vhost: vhost.name.clone(), app: app.to_owned(), name: name.to_owned() };
-    Ok(Admitted { vhost: vhost.clone(), stream })
+    let stream = StreamId { vhost: vhost.name.clone(), app: request.app.clone(), name: request.name.clone() };
+    Ok((vhost.clone(), stream))
+}
+
+fn enter(ctx: &Context, peer: &Peer, request: Request, stream: StreamId) -> Presence {
+    let Request { kind, param, .. } = request;
+    ctx.clients.enter(Client { peer: peer.clone(), kind, stream, param, since: Instant::now() })
 }
 
 /// What the vhost says about a stream somebody publishes.
@@ -97,16 +150,21 @@ mod tests {
         mill_config::load(Some(("test", text.as_bytes())), [], &mut no_files).unwrap().snapshot
     }
 
+    fn identified(config: &Snapshot, vhost: &str, name: &str) -> Result<StreamId, Refusal> {
+        let [vhost, app, name] = [vhost, "live", name].map(str::to_owned);
+        let request = Request { kind: Kind::Play, vhost, app, name, param: String::new() };
+        identify(config, &request).map(|(_, stream)| stream)
+    }
+
     #[test]
     fn vhosts_decide() {
         let both =
             config("listen 1935; vhost a.com { } vhost off.com { enabled off; } vhost __defaultVhost__ { }");
-        assert_eq!(admit(&both, "a.com", "live", "s").unwrap().stream.to_string(), "a.com/live/s");
-        let other = admit(&both, "10.0.0.1", "live", "s").unwrap();
-        assert_eq!(stream_url(&other.stream), "/live/s");
-        assert_eq!(admit(&both, "off.com", "live", "s").unwrap_err(), Refusal::VhostDisabled);
-        assert_eq!(admit(&both, "a.com", "live", "").unwrap_err(), Refusal::NoName);
+        assert_eq!(identified(&both, "a.com", "s").unwrap().to_string(), "a.com/live/s");
+        assert_eq!(stream_url(&identified(&both, "10.0.0.1", "s").unwrap()), "/live/s");
+        assert_eq!(identified(&both, "off.com", "s").unwrap_err(), Refusal::VhostDisabled);
+        assert_eq!(identified(&both, "a.com", "").unwrap_err(), Refusal::NoName);
         let strict = config("listen 1935; vhost a.com { }");
-        assert_eq!(admit(&strict, "b.com", "live", "s").unwrap_err(), Refusal::NoVhost);
+        assert_eq!(identified(&strict, "b.com", "s").unwrap_err(), Refusal::NoVhost);
     }
 }

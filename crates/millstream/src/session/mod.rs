@@ -13,6 +13,7 @@ use arc_swap::ArcSwap;
 use mill_config::model::Snapshot;
 use mill_hub::Hub;
 
+use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::listen::Connections;
 
@@ -22,6 +23,7 @@ pub(crate) struct Context {
     pub(crate) config: ArcSwap<Snapshot>,
     pub(crate) hub: Hub,
     pub(crate) fanout: Fanout,
+    pub(crate) clients: Clients,
     pub(crate) connections: Arc<Connections>,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,

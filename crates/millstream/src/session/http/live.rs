@@ -19,7 +19,7 @@ use super::reply::{self, Reply};
 use crate::fanout::Ended;
 use crate::identity;
 use crate::session::Context;
-use crate::session::admit::{self, Admitted};
+use crate::session::admit::{self, Playing};
 use crate::wire::{Declare, FlvTags};
 
 const CONTENT_TYPE: &str = "video/x-flv";
@@ -29,7 +29,7 @@ const MAX_CHATTER: usize = 64 * 1024;
 
 /// A request for a live stream that was admitted.
 pub(super) struct Request {
-    pub(super) admitted: Admitted,
+    pub(super) playing: Playing,
     pub(super) format: FlvTags,
     pub(super) cors: bool,
 }
@@ -54,22 +54,24 @@ pub(super) fn head() -> Response<Reply> {
 
 /// Serves one viewer to its end.
 pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream) {
-    let Request { admitted: Admitted { vhost, stream }, format, cors } = request;
-    info!("http: play flv stream url={}", admit::stream_url(&stream));
+    let Request { playing: Playing { vhost, watch, presence }, format, cors } = request;
+    let traffic = &presence.client().peer.traffic;
+    info!("http: play flv stream url={}", admit::stream_url(watch.stream().id()));
     let greeting = response_head(format.chunked, cors);
     let pace = admit::pace(&vhost);
     drop(vhost);
     let (reader, writer) = socket.into_split();
-    let watch = ctx.hub.watch(&stream);
     let lane = watch.stream().lane(Arc::new(format));
-    let seat = ctx.fanout.join(lane, Arc::new(writer), greeting, pace);
+    let seat = ctx.fanout.join(lane, Arc::new(writer), greeting, pace, traffic.clone());
     let ended = tokio::select! {
         ended = seat.ended() => ended,
         () = until_gone(&reader) => Ended::Failed,
     };
     match ended {
-        Ended::Stream => info!("http: stream ended, ret=4040, sent={}, skips={}", seat.sent(), seat.skips()),
-        _ => info!("http: client disconnect peer, ret=1007, sent={}, skips={}", seat.sent(), seat.skips()),
+        Ended::Stream => {
+            info!("http: stream ended, ret=4040, sent={}, skips={}", traffic.sent(), seat.skips())
+        }
+        _ => info!("http: client disconnect peer, ret=1007, sent={}, skips={}", traffic.sent(), seat.skips()),
     }
 }
 

@@ -20,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
@@ -30,7 +31,9 @@ use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use super::Context;
+use super::admit;
 use crate::api;
+use crate::clients::Peer;
 pub(crate) use reply::Reply;
 
 /// A connection that has not sent a whole request head in this time is closed; SRS's idle time.
@@ -52,15 +55,13 @@ pub(crate) enum Door {
 }
 
 /// Serves one connection to its end.
-pub(crate) async fn serve(ctx: Arc<Context>, door: Door, socket: TcpStream, peer: SocketAddr) {
+pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, door: Door, socket: TcpStream, peer: SocketAddr) {
     info!("HTTP client ip={}", peer.ip());
     let (to_live, live) = oneshot::channel();
-    let service = {
-        let ctx = ctx.clone();
-        let to_live = Arc::new(Mutex::new(Some(to_live)));
-        service_fn(move |request| handle(ctx.clone(), door, request, to_live.clone()))
-    };
-    let mut connection = http1::Builder::new()
+    let to_live = Mutex::new(Some(to_live));
+    let connection = Arc::new(Connection { ctx: ctx.clone(), cid, door, peer, to_live });
+    let service = service_fn(move |request| handle(connection.clone(), request));
+    let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
         .title_case_headers(true)
         .header_read_timeout(IDLE)
@@ -70,7 +71,7 @@ pub(crate) async fn serve(ctx: Arc<Context>, door: Door, socket: TcpStream, peer
     let request = tokio::select! {
         biased;
         Ok(request) = live => request,
-        ended = poll_fn(|cx| connection.poll_without_shutdown(cx)) => {
+        ended = poll_fn(|cx| http.poll_without_shutdown(cx)) => {
             match ended {
                 Ok(()) => debug!("HTTP client finished"),
                 Err(e) => debug!("HTTP client finished: {e}"),
@@ -79,48 +80,72 @@ pub(crate) async fn serve(ctx: Arc<Context>, door: Door, socket: TcpStream, peer
         }
     };
     // hyper has flushed every earlier response by now: it reads no further request before.
-    let socket = connection.into_parts().io.into_inner();
+    let socket = http.into_parts().io.into_inner();
     // The connection's own state was larger by far than what a viewer needs.
     Box::pin(live::serve(ctx, request, socket)).await;
 }
 
-/// Where the request that takes the connection over goes; empty once there was one.
-type ToLive = Arc<Mutex<Option<oneshot::Sender<live::Request>>>>;
+/// What the handlers of a connection's requests share.
+struct Connection {
+    ctx: Arc<Context>,
+    cid: u64,
+    door: Door,
+    peer: SocketAddr,
+    /// Where the request that takes the connection over goes; empty once there was one.
+    to_live: Mutex<Option<oneshot::Sender<live::Request>>>,
+}
 
 type Handled = Pin<Box<dyn Future<Output = Result<hyper::Response<Reply>, Infallible>> + Send>>;
 
-fn handle(ctx: Arc<Context>, door: Door, request: Request<Incoming>, to_live: ToLive) -> Handled {
+fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
     Box::pin(async move {
         info!("HTTP {} {}", request.method(), crate::log::Redacted(&request.uri().to_string()));
-        let config = ctx.config.load_full();
-        let crossdomain = match door {
+        let config = connection.ctx.config.load_full();
+        let crossdomain = match connection.door {
             Door::Api => config.http_api.crossdomain,
             Door::Delivery => config.http_server.crossdomain,
         };
-        let cors = crossdomain && request.headers().contains_key(hyper::header::ORIGIN);
+        let cors = crossdomain && request.headers().contains_key(header::ORIGIN);
         if request.method() == Method::OPTIONS {
             return Ok(reply::options(crossdomain, cors));
         }
-        if request.uri().path().starts_with("/api/") || door == Door::Api {
+        if request.uri().path().starts_with("/api/") || connection.door == Door::Api {
             return Ok(reply::finish(api::answer(&request), cors));
         }
-        match mount::find(&config, &request) {
-            Some(admitted) => {
-                let format = live::format(&admitted.vhost.http_remux, request.version() >= Version::HTTP_11);
-                if request.method() == Method::HEAD {
-                    return Ok(reply::finish(live::head(), cors));
-                }
-                if request.method() != Method::GET {
-                    return Ok(reply::finish(reply::not_allowed("GET, HEAD, OPTIONS"), cors));
-                }
-                let live = live::Request { admitted, format, cors };
-                if let Some(to_live) = to_live.lock().take() {
-                    let _ = to_live.send(live);
-                }
-                // The socket is taken out of hyper, and this future is dropped with it.
-                pending().await
-            }
-            None => Ok(reply::finish(reply::not_found(), cors)),
+        let Some((asked, remux)) = mount::find(&config, &request) else {
+            return Ok(reply::finish(reply::not_found(), cors));
+        };
+        if request.method() == Method::HEAD {
+            return Ok(reply::finish(live::head(), cors));
         }
+        if request.method() != Method::GET {
+            return Ok(reply::finish(reply::not_allowed("GET, HEAD, OPTIONS"), cors));
+        }
+        let format = live::format(remux, request.version() >= Version::HTTP_11);
+        let peer = connection.describe(&asked, request.headers());
+        let playing = match admit::play(&connection.ctx, &peer, asked).await {
+            Ok(playing) => playing,
+            Err(refusal) => return Ok(reply::finish(reply::refused(refusal), cors)),
+        };
+        if let Some(to_live) = connection.to_live.lock().take() {
+            let _ = to_live.send(live::Request { playing, format, cors });
+        }
+        // The socket is taken out of hyper, and this future is dropped with it.
+        pending().await
     })
+}
+
+impl Connection {
+    /// Who wants to play, in the terms of an RTMP client.
+    fn describe(&self, asked: &admit::Request, headers: &HeaderMap) -> Peer {
+        let page_url = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
+        Peer {
+            id: self.cid,
+            ip: self.peer.ip(),
+            tc_url: format!("rtmp://{}/{}", asked.vhost, asked.app).into(),
+            page_url: page_url.unwrap_or_default().into(),
+            swf_url: Arc::default(),
+            traffic: Arc::default(),
+        }
+    }
 }

@@ -6,9 +6,10 @@
 
 use hyper::Request;
 use hyper::header::HOST;
-use mill_config::model::{DEFAULT_VHOST, Snapshot};
+use mill_config::model::{DEFAULT_VHOST, HttpRemux, Snapshot};
 
-use crate::session::admit::{self, Admitted};
+use crate::clients::Kind;
+use crate::session::admit;
 
 /// The ending of templates for FLV.
 const FLV: &str = ".flv";
@@ -16,8 +17,11 @@ const FLV: &str = ".flv";
 /// Longest path that is looked at: a vhost, app and stream of a file name's length each.
 const MAX_PATH: usize = 1024;
 
-/// The stream a request is for, if its vhost offers it.
-pub(super) fn find<B>(config: &Snapshot, request: &Request<B>) -> Option<Admitted> {
+/// What a request asks to play, if its vhost offers live streams at that path, and the vhost's settings.
+pub(super) fn find<'a, B>(
+    config: &'a Snapshot,
+    request: &Request<B>,
+) -> Option<(admit::Request, &'a HttpRemux)> {
     let uri = request.uri();
     let host = requested_host(request)?;
     let vhost = config.vhost(&host)?;
@@ -27,7 +31,8 @@ pub(super) fn find<B>(config: &Snapshot, request: &Request<B>) -> Option<Admitte
     }
     let template = path_template(&remux.mount, &vhost.name, &host)?;
     let (app, name) = matched(template, uri.path())?;
-    admit::admit(config, &host, &app, &name).ok()
+    let param = uri.query().map_or_else(String::new, |query| format!("?{query}"));
+    Some((admit::Request { kind: Kind::HttpPlay, vhost: host, app, name, param }, remux))
 }
 
 fn requested_host<B>(request: &Request<B>) -> Option<String> {
@@ -111,7 +116,10 @@ mod tests {
 
     fn find_at(mount: &str, host: &str, target: &str) -> Option<String> {
         let request = Request::get(target).header(HOST, host).body(()).unwrap();
-        find(&config(mount), &request).map(|a| a.stream.to_string())
+        let config = config(mount);
+        let (asked, _) = find(&config, &request)?;
+        let vhost = &config.vhost(&asked.vhost).unwrap().name;
+        Some(format!("{vhost}/{}/{}", asked.app, asked.name))
     }
 
     const DEFAULT: &str = "[vhost]/[app]/[stream].flv";

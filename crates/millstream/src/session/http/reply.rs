@@ -6,6 +6,7 @@ use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
 use crate::identity;
+use crate::session::admit::Refusal;
 
 /// A whole body; nothing here streams.
 pub(crate) type Reply = Full<Bytes>;
@@ -35,6 +36,15 @@ pub(crate) fn text(
 
 pub(crate) fn not_found() -> Response<Reply> {
     text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "Not Found\n")
+}
+
+/// The answer to somebody who was not let in.
+pub(super) fn refused(refusal: Refusal) -> Response<Reply> {
+    let status = match refusal {
+        Refusal::NoVhost | Refusal::VhostDisabled | Refusal::NoName => StatusCode::NOT_FOUND,
+        Refusal::Busy => StatusCode::CONFLICT,
+    };
+    text(status, "text/plain; charset=utf-8", format!("{refusal}\n"))
 }
 
 /// `allow` lists the methods the resource has.

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use mill_rtmp::command::{Connect, code};
 use mill_rtmp::session::server::{ConnectReply, Event, Options, Session};
-use mill_rtmp::url::{self, Target};
+use mill_rtmp::url;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -25,7 +25,8 @@ use tokio::time::Sleep;
 use tracing::{info, warn};
 
 use super::Context;
-use super::admit::Refusal;
+use super::admit::{Refusal, Request};
+use crate::clients::{Kind, Peer};
 use crate::identity;
 use crate::log::Redacted;
 
@@ -77,9 +78,9 @@ pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, socket: TcpStream, peer: 
     let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
     info!("RTMP client ip={}, fd={fd}", peer.ip());
     let begun = Instant::now();
-    let mut connection = Connection::new(ctx, cid, socket);
+    let mut connection = Connection::new(ctx, cid, socket, peer);
     let end = connection.run().await;
-    let received = connection.received;
+    let received = connection.peer.traffic.received();
     let seconds = begun.elapsed().as_secs_f64();
     match end {
         Ok(()) => info!("client finished. time={seconds:.1}s, received={received}"),
@@ -98,16 +99,13 @@ pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, socket: TcpStream, peer: 
 /// One connection and where it stands.
 struct Connection {
     ctx: Arc<Context>,
-    cid: u64,
+    /// Its URLs are known from connect on.
+    peer: Peer,
     reader: OwnedReadHalf,
     writer: Arc<OwnedWriteHalf>,
     rtmp: Session,
     input: BytesMut,
     read_size: usize,
-    /// Bytes read since the start.
-    received: u64,
-    /// What the peer said in connect.
-    connect: Option<Box<Connect>>,
     /// Fires at or before the time somebody waits for; armed anew only when it has to be earlier or has
     /// fired, because that costs more than a spurious tick.
     alarm: Pin<Box<Sleep>>,
@@ -121,19 +119,25 @@ enum Waited {
 }
 
 impl Connection {
-    fn new(ctx: Arc<Context>, cid: u64, socket: TcpStream) -> Self {
+    fn new(ctx: Arc<Context>, cid: u64, socket: TcpStream, peer: SocketAddr) -> Self {
+        let nothing: Arc<str> = Arc::default();
         let rtmp = Session::new(Options::default(), ctx.seed ^ cid.rotate_left(32), Instant::now());
         let (reader, writer) = socket.into_split();
         Self {
             ctx,
-            cid,
+            peer: Peer {
+                id: cid,
+                ip: peer.ip(),
+                tc_url: nothing.clone(),
+                page_url: nothing.clone(),
+                swf_url: nothing,
+                traffic: Arc::default(),
+            },
             reader,
             writer: Arc::new(writer),
             rtmp,
             input: BytesMut::new(),
             read_size: MIN_READ,
-            received: 0,
-            connect: None,
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
         }
     }
@@ -193,7 +197,7 @@ impl Connection {
         if n == 0 {
             return Err(End::Gone(io::ErrorKind::UnexpectedEof.into()));
         }
-        self.received += n as u64;
+        self.peer.traffic.add_received(n);
         if n >= self.read_size {
             self.read_size = (self.read_size * 2).min(MAX_READ);
         } else if n < self.read_size / 4 {
@@ -212,7 +216,10 @@ impl Connection {
         let any = !output.is_empty();
         while !output.is_empty() {
             match self.writer.try_write(&output) {
-                Ok(n) => output.advance(n),
+                Ok(n) => {
+                    self.peer.traffic.add_sent(n);
+                    output.advance(n);
+                }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
                     let writable = tokio::time::timeout(WRITE_TIMEOUT, self.writer.writable()).await;
                     writable.map_err(|_| End::NotReading)?.map_err(End::Gone)?;
@@ -252,25 +259,27 @@ impl Connection {
             version: identity::SRS_VERSION,
             server_ip: &server_ip,
             pid: std::process::id(),
-            connection_id: &self.cid.to_string(),
+            connection_id: &self.peer.id.to_string(),
             ..ConnectReply::default()
         };
         self.rtmp.accept_connect(Instant::now(), &reply);
-        self.connect = Some(connect);
+        self.peer.tc_url = connect.tc_url.into();
+        self.peer.page_url = connect.page_url.into();
+        self.peer.swf_url = connect.swf_url.into();
     }
 
     /// Which stream the peer means.
-    fn target(&self, stream_name: &str, kind: &str) -> Result<Target, End> {
-        let tc_url = self.connect.as_ref().map_or("", |c| &c.tc_url);
-        let t = url::resolve(tc_url, stream_name)?;
+    fn request(&self, stream_name: &str, kind: Kind) -> Result<Request, End> {
+        let t = url::resolve(&self.peer.tc_url, stream_name)?;
         info!(
-            "client identified, type={kind}, vhost={}, app={}, stream={}, param={}",
+            "client identified, type={}, vhost={}, app={}, stream={}, param={}",
+            kind.name(),
             t.vhost,
             t.app,
             t.stream,
             Redacted(&t.param)
         );
-        Ok(t)
+        Ok(Request { kind, vhost: t.vhost, app: t.app, name: t.stream, param: t.param })
     }
 
     /// Tells a publisher why not, in words its software understands, before the connection closes.

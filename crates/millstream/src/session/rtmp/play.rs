@@ -12,43 +12,43 @@ use mill_rtmp::session::server::Event;
 use tracing::info;
 
 use super::{Connection, End, MIN_READ};
+use crate::clients::Kind;
 use crate::fanout::{Ended, Seat};
-use crate::session::admit::{self, Admitted};
+use crate::session::admit::{self, Playing};
 use crate::wire::RtmpChunks;
 
 /// Serves a play from the request to its end. `Ok`: the peer may ask for something else.
 pub(super) async fn run(peer: &mut Connection, request: Play) -> Result<(), End> {
-    let target = match peer.target(&request.stream_name, "Play") {
-        Ok(target) => target,
+    let asked = match peer.request(&request.stream_name, Kind::Play) {
+        Ok(asked) => asked,
         Err(end) => {
             peer.rtmp.reject_play(code::PLAY_FAILED, &end.to_string());
             return Err(peer.close(end).await);
         }
     };
-    let admitted = admit::admit(&peer.ctx.config.load(), &target.vhost, &target.app, &target.stream);
-    let Admitted { vhost, stream } = match admitted {
-        Ok(admitted) => admitted,
+    let Playing { vhost, watch, presence } = match admit::play(&peer.ctx, &peer.peer, asked).await {
+        Ok(playing) => playing,
         Err(refusal) => return Err(peer.refuse_play(refusal).await),
     };
     peer.rtmp.accept_play();
     let pace = admit::pace(&vhost);
-    info!("source url={}, is_edge=0", admit::stream_url(&stream));
+    info!("source url={}, is_edge=0", admit::stream_url(watch.stream().id()));
     info!(
         "start play smi={}ms, mw_sleep={}, mw_enabled=1, realtime={}, tcp_nodelay=1",
         pace.shortest.as_millis(),
         pace.longest.as_millis(),
         u8::from(vhost.min_latency)
     );
-    let watch = peer.ctx.hub.watch(&stream);
     let lane = watch.stream().lane(Arc::new(RtmpChunks { chunk_size: peer.rtmp.chunk_size() }));
     let greeting = peer.rtmp.take_output();
-    let seat = peer.ctx.fanout.join(lane, peer.writer.clone(), greeting, pace);
+    let seat = peer.ctx.fanout.join(lane, peer.writer.clone(), greeting, pace, peer.peer.traffic.clone());
     drop(vhost);
     // SRS takes the duration of play as milliseconds of what was sent; live, that is the time gone by.
     let until =
         (request.duration > 0.0).then(|| Instant::now() + Duration::from_millis(request.duration as u64));
     let end = follow(peer, &seat, until).await;
-    info!("play ended, sent={}, skips={}", seat.sent(), seat.skips());
+    info!("play ended, sent={}, skips={}", peer.peer.traffic.sent(), seat.skips());
+    drop(presence);
     end?;
     match seat.leave().await {
         Ended::Parted => Ok(()),

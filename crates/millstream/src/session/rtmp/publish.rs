@@ -16,8 +16,9 @@ use mill_rtmp::session::server::{Event, Style};
 use tracing::{debug, info, warn};
 
 use super::{Connection, End, Waited};
+use crate::clients::Kind;
 use crate::identity;
-use crate::session::admit::{self, Admitted, Refusal};
+use crate::session::admit::{self, Publishing};
 
 /// Metadata and decoder configurations are given to every newcomer and repeated at every keyframe, so they must
 /// be small. Real ones have some hundred bytes, with ICC profiles a few thousand.
@@ -26,28 +27,25 @@ const MAX_HEADER: usize = 64 * 1024;
 /// Serves a publish from the request to its end. `Ok`: the peer may ask for something else.
 pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -> Result<(), End> {
     let kind = match style {
-        Style::Fmle => "fmle-publish",
-        Style::Haivision => "haivision-publish",
-        Style::Flash => "flash-publish",
+        Style::Fmle => Kind::FmlePublish,
+        Style::Haivision => Kind::HaivisionPublish,
+        Style::Flash => Kind::FlashPublish,
     };
-    let target = match peer.target(&request.stream_name, kind) {
-        Ok(target) => target,
+    let asked = match peer.request(&request.stream_name, kind) {
+        Ok(asked) => asked,
         Err(end) => {
             peer.rtmp.reject_publish(mill_rtmp::command::code::PUBLISH_DENIED, &end.to_string());
             return Err(peer.close(end).await);
         }
     };
-    let admitted = admit::admit(&peer.ctx.config.load(), &target.vhost, &target.app, &target.stream);
-    let Admitted { vhost, stream } = match admitted {
-        Ok(admitted) => admitted,
+    let admitted = admit::publish(&peer.ctx, &peer.peer, asked).await;
+    let Publishing { vhost, publisher, presence } = match admitted {
+        Ok(publishing) => publishing,
         Err(refusal) => return Err(peer.refuse_publish(refusal).await),
-    };
-    let Ok(publisher) = peer.ctx.hub.publish(&stream, admit::stream_options(&vhost)) else {
-        return Err(peer.refuse_publish(Refusal::Busy).await);
     };
     peer.rtmp.accept_publish();
     let conf = &vhost.publish;
-    info!("source url={}, is_edge=0", admit::stream_url(&stream));
+    info!("source url={}, is_edge=0", admit::stream_url(publisher.stream().id()));
     info!(
         "start publish mr=0/0, p1stpt={}, pnt={}, tcp_nodelay=1",
         conf.first_packet_timeout.as_millis(),
@@ -64,6 +62,7 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
         any: false,
     };
     let ended = follow(peer, feed, &mut watch).await;
+    drop(presence);
     info!("cleanup when unpublish");
     ended
 }
