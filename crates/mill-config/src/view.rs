@@ -69,11 +69,15 @@ impl<'a> View<'a> {
         read(self.text(name)).or_else(|| read(self.default(name))).unwrap_or(row.range.min)
     }
 
-    /// One of a few words; an unknown one is read as the table says.
+    /// One of a few words; an unknown one is read as the table says. Empty if there is none and no default.
     pub(crate) fn word(&self, name: &str) -> &'a str {
         let text = self.text(name);
         match self.row(name).kind {
-            Kind::Word(words, spec::Otherwise::ReadAs(other)) if !words.contains(&text) => other,
+            Kind::Word(words, spec::Otherwise::ReadAs(other))
+                if !text.is_empty() && !words.contains(&text) =>
+            {
+                other
+            }
             _ => text,
         }
     }

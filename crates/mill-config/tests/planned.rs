@@ -18,12 +18,6 @@ const PLANNED: &[(&str, &str)] = &[
         circuit_breaker.critical_threshold circuit_breaker.critical_pulse circuit_breaker.dying_threshold
         circuit_breaker.dying_pulse
     "),
-    ("container mode", "
-        in_docker disable_daemon_for_docker
-    "),
-    ("daemon", "
-        daemon
-    "),
     ("DASH", "
         vhost.dash
         vhost.dash.enabled vhost.dash.dash_fragment vhost.dash.dash_update_period vhost.dash.dash_timeshift
@@ -118,15 +112,9 @@ const PLANNED: &[(&str, &str)] = &[
     ("origin cluster", "
         vhost.cluster.origin_cluster vhost.cluster.coworkers
     "),
-    ("pid file", "
-        pid
-    "),
     ("Prometheus exporter", "
         exporter
         exporter.enabled exporter.listen exporter.label exporter.tag
-    "),
-    ("quit with parent", "
-        asprocess
     "),
     ("raw API", "
         http_api.raw_api

@@ -152,7 +152,7 @@ fn edges() {
             http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }
             cluster { mode remote; origin 127.0.0.1:1935 localhost:1935; token_traverse off; }
         }";
-    waits_for(text, &["edge", "pid file"]);
+    waits_for(text, &["edge"]);
     let transform = "listen 1935;
         vhost same.edge.srs.com { cluster { mode remote; origin 127.0.0.1:1935; vhost srs.srs.com; } }
         vhost __defaultVhost__ { ingest livestream { enabled on; input { type file; url ./doc/source.flv; }
@@ -189,7 +189,7 @@ fn recordings() {
 #[test]
 fn forwards() {
     let to = "listen 1935; pid ./objs/srs.master.pid; vhost __defaultVhost__ { forward { enabled on; destination 127.0.0.1:19350; } }";
-    waits_for(to, &["forward", "pid file"]);
+    waits_for(to, &["forward"]);
     let ask = "listen 1935; vhost __defaultVhost__ { forward { enabled on; backend http://127.0.0.1:8085/api/v1/forward; } }";
     waits_for(ask, &["forward"]);
 }

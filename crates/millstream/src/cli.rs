@@ -5,14 +5,14 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the log does not exist yet, or is not meant")]
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
-use mill_config::{Loaded, Report};
 
+use crate::conf::Source;
+use crate::process::{self, Daemon, daemon};
 use crate::server::{self, Startup};
 use crate::{demo, identity};
 
@@ -49,6 +49,9 @@ struct Arguments {
     /// Worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
+    /// How a daemon is started by its launcher
+    #[arg(long = daemon::FLAG, hide = true)]
+    daemon: bool,
     /// Print help
     #[arg(short = 'h', visible_short_alias = '?', long = "help", action = ArgAction::Help)]
     help: Option<bool>,
@@ -58,7 +61,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Serve, and publish a test clip in a loop to look at
+    /// Serve in the foreground, and publish a test clip in a loop to look at
     #[command(disable_help_flag = true)]
     Demo,
 }
@@ -81,8 +84,8 @@ pub(crate) fn run() -> ExitCode {
         println!("{}", identity::SERVER);
         return ExitCode::SUCCESS;
     }
-    let source = Source::of(&arguments);
-    let loaded = match source.load(overrides(&arguments)) {
+    let source = Source::new(arguments.config.clone(), arguments.env_only, overrides(&arguments));
+    let loaded = match source.load() {
         Ok(loaded) => loaded,
         Err(problem) => {
             eprintln!("{problem}");
@@ -93,6 +96,11 @@ pub(crate) fn run() -> ExitCode {
             return INVALID.into();
         }
     };
+    let demo = matches!(arguments.command, Some(Command::Demo));
+    let background = !arguments.test && !demo && process::wants_daemon(&loaded.snapshot.global);
+    if background && !arguments.daemon {
+        return launch();
+    }
     if !loaded.warnings.is_empty() {
         eprintln!("{}", loaded.warnings);
     }
@@ -101,11 +109,19 @@ pub(crate) fn run() -> ExitCode {
         println!("millstream: config file is ok, test is successful");
         return ExitCode::SUCCESS;
     }
+    let daemon = match arguments.daemon.then(Daemon::detach).transpose() {
+        Ok(daemon) => daemon,
+        Err(e) => {
+            eprintln!("millstream: only the launcher of a daemon starts it: {e}");
+            return INVALID.into();
+        }
+    };
     let startup = Startup {
         snapshot: loaded.snapshot,
         planned: loaded.planned,
         threads: arguments.threads.map(usize::from),
-        demo: matches!(arguments.command, Some(Command::Demo)),
+        demo,
+        daemon,
     };
     if startup.demo {
         println!("{}", demo::invitation(&startup.snapshot));
@@ -119,67 +135,23 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// Where the configuration comes from.
-enum Source {
-    File(PathBuf),
-    Environment,
-    BuiltIn,
-}
-
-impl Source {
-    fn of(arguments: &Arguments) -> Self {
-        let set = |name: &str| std::env::var_os(name).filter(|v: &OsString| !v.is_empty());
-        if arguments.env_only || set("SRS_ENV_ONLY").is_some() {
-            Self::Environment
-        } else if let Some(path) = set("SRS_CONFIG_FILE").map(PathBuf::from).or(arguments.config.clone()) {
-            Self::File(path)
-        } else {
-            Self::BuiltIn
+/// Starts the daemon. What went wrong in it, it has said itself, on our standard error.
+fn launch() -> ExitCode {
+    match daemon::launch() {
+        Ok(daemon::Launched::Serving) => ExitCode::SUCCESS,
+        Ok(daemon::Launched::Failed(code)) => code.into(),
+        Ok(daemon::Launched::Killed(signal)) => {
+            eprintln!("millstream: the daemon was ended by signal {signal}");
+            INVALID.into()
         }
-    }
-
-    fn load(&self, overrides: Vec<(String, String)>) -> Result<Loaded, Problem> {
-        let environment = std::env::vars_os().filter_map(|(name, value)| {
-            // What is not UTF-8 cannot be one of ours.
-            Some((name.into_string().ok()?, value.into_string().ok()?))
-        });
-        let environment = environment.chain(overrides);
-        let mut read = |path: &str| std::fs::read(path);
-        let loaded = match self {
-            Self::File(path) => {
-                let text =
-                    std::fs::read(path).map_err(|error| Problem::Unreadable { path: path.clone(), error })?;
-                mill_config::load(Some((&path.to_string_lossy(), &text)), environment, &mut read)
-            }
-            Self::Environment => mill_config::load(None, environment, &mut read),
-            Self::BuiltIn => {
-                let text = mill_config::BUILT_IN.as_bytes();
-                mill_config::load(Some(("built-in", text)), environment, &mut read)
-            }
-        };
-        Ok(loaded?)
-    }
-}
-
-impl std::fmt::Display for Source {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::File(path) => write!(f, "the configuration file {}", path.display()),
-            Self::Environment => write!(f, "the configuration from the environment"),
-            Self::BuiltIn => write!(f, "the built-in configuration"),
+        Err(e) => {
+            eprintln!("millstream: the daemon cannot be started: {e}");
+            INVALID.into()
         }
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum Problem {
-    #[error("{}: {error}", path.display())]
-    Unreadable { path: PathBuf, error: std::io::Error },
-    #[error("{0}")]
-    Invalid(#[from] Report),
-}
-
-/// The ports of `-p` and `-x`, as variables of the environment.
+/// What `-p` and `-x` stand for, as variables of the environment.
 fn overrides(arguments: &Arguments) -> Vec<(String, String)> {
     let mut variables = Vec::new();
     let mut set = |name: &str, value: String| variables.push((name.to_owned(), value));
@@ -193,6 +165,7 @@ fn overrides(arguments: &Arguments) -> Vec<(String, String)> {
     if arguments.rtmp_port.is_some() || arguments.http_port.is_some() {
         set("SRS_DAEMON", "off".to_owned());
         set("SRS_SRS_LOG_TANK", "console".to_owned());
+        set("SRS_PID", "/dev/null".to_owned());
     }
     variables
 }

@@ -2,7 +2,7 @@
 //!
 //! A listener outlives every error of a single accept: running out of descriptors is waited out, a peer
 //! that vanished in between is nothing. The total number of connections is bounded
-//! (`max_connections`): one too many is closed at once, counted and logged, and the loop goes on.
+//! (`max_connections`): one too many is closed at once, counted and logged (once a second at most), and the loop goes on.
 
 use std::future::Future;
 use std::io;
@@ -15,6 +15,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream};
 use tracing::{debug, warn};
 
+use crate::log::Throttle;
 use crate::tasks::Tasks;
 
 /// Connections the kernel may hold before we accept them: a burst of players at the start of a show.
@@ -25,6 +26,9 @@ const UNREAD: Duration = Duration::from_secs(30);
 
 /// How long to wait when the process or the system is out of descriptors.
 const BACKOFF: Duration = Duration::from_millis(100);
+
+/// Strangers who are turned away, and a shortage, are logged this often; the line counts the others.
+const REPORT: Duration = Duration::from_secs(1);
 
 /// Binds a TCP listener.
 ///
@@ -52,11 +56,18 @@ pub(crate) struct Connections {
     open: AtomicUsize,
     refused: AtomicU64,
     limit: usize,
+    report: Throttle,
 }
 
 impl Connections {
     pub(crate) fn new(limit: usize) -> Self {
-        Self { open: AtomicUsize::new(0), refused: AtomicU64::new(0), limit }
+        let (open, refused) = (AtomicUsize::new(0), AtomicU64::new(0));
+        Self { open, refused, limit, report: Throttle::new(REPORT) }
+    }
+
+    /// How many were closed because there were too many.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     fn admit(self: &Arc<Self>) -> Option<Permit> {
@@ -91,11 +102,12 @@ where
             Ok((socket, peer)) => {
                 prepare(&socket);
                 let Some(permit) = connections.admit() else {
-                    warn!(
-                        "exceed connection limits, max={}, client ip={peer} refused, refused={}",
-                        connections.limit,
-                        connections.refused.load(Ordering::Relaxed)
-                    );
+                    if connections.report.allows() {
+                        let (max, refused) = (connections.limit, connections.refused());
+                        warn!(
+                            "exceed connection limits, code=1074, max={max}, client ip={peer} refused, refused={refused}"
+                        );
+                    }
                     continue;
                 };
                 let cid = tasks.next_id();
@@ -106,7 +118,9 @@ where
                 });
             }
             Err(e) if is_short_of_descriptors(&e) => {
-                warn!("accept: {e}; waiting");
+                if connections.report.allows() {
+                    warn!("accept: {e}; waiting");
+                }
                 tokio::time::sleep(BACKOFF).await;
             }
             Err(e) => debug!("accept: {e}"),
@@ -149,7 +163,7 @@ mod tests {
         let first = connections.admit().unwrap();
         let _second = connections.admit().unwrap();
         assert!(connections.admit().is_none());
-        assert_eq!(connections.refused.load(Ordering::Relaxed), 1);
+        assert_eq!(connections.refused(), 1);
         drop(first);
         assert!(connections.admit().is_some());
     }

@@ -4,11 +4,13 @@
 mod api;
 mod cli;
 mod clients;
+mod conf;
 mod demo;
 mod fanout;
 mod identity;
 mod listen;
 mod log;
+mod process;
 mod server;
 mod session;
 mod tasks;

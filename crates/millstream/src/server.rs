@@ -23,6 +23,7 @@ use tracing::{error, info, warn};
 use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::listen::{self, Connections};
+use crate::process::{self, Daemon, Inherited, Manager, Process};
 use crate::session::http::Door;
 use crate::session::{Context, http, rtmp};
 use crate::tasks::Tasks;
@@ -43,6 +44,8 @@ pub(crate) struct Startup {
     pub(crate) threads: Option<usize>,
     /// Publish the test clip.
     pub(crate) demo: bool,
+    /// The launcher to tell when we serve, if there is one.
+    pub(crate) daemon: Option<Daemon>,
 }
 
 /// Why the server did not start.
@@ -57,6 +60,8 @@ pub(crate) enum Error {
     Descriptors { wanted: u64, limit: u64 },
     #[error("{0}")]
     Bind(io::Error),
+    #[error("{0}")]
+    Process(#[from] process::Error),
 }
 
 impl Error {
@@ -65,21 +70,32 @@ impl Error {
         match self {
             Self::Prepare(_) | Self::Descriptors { .. } => 255,
             Self::Bind(_) => 234,
+            Self::Process(e) => (e.code() % 256) as u8,
         }
     }
 }
 
 /// Runs the server until a signal ends it.
 pub(crate) fn run(startup: Startup) -> Result<(), Error> {
+    // First of all, while the descriptors handed over are the only ones.
+    let sockets = Inherited::from_environment();
     let snapshot = &startup.snapshot;
     std::env::set_current_dir(&snapshot.global.work_dir).map_err(|e| {
         let dir = snapshot.global.work_dir.display();
         Error::Prepare(io::Error::new(e.kind(), format!("work_dir {dir}: {e}")))
     })?;
-    let _log = log::init(&snapshot.log, snapshot.global.utc_time).map_err(Error::Prepare)?;
+    let log = log::init(&snapshot.log, snapshot.global.utc_time).map_err(Error::Prepare)?;
+    // The exit code and standard error tell whoever started us; the log, whoever looks later.
+    run_logged(startup, sockets, &log.control()).inspect_err(|e| error!("{e}"))
+}
+
+/// What comes after the log.
+fn run_logged(mut startup: Startup, sockets: Inherited, log: &log::Control) -> Result<(), Error> {
+    let snapshot = &startup.snapshot;
     info!("{}, speaks as SRS/{}", identity::SERVER, identity::SRS_VERSION);
     report_planned(&startup.planned);
     reserve_descriptors(u64::from(snapshot.global.max_connections))?;
+    let mut process = Process::begin(&snapshot.global, startup.daemon.take())?;
 
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let workers = startup.threads.unwrap_or_else(cores);
@@ -88,17 +104,23 @@ pub(crate) fn run(startup: Startup) -> Result<(), Error> {
         .enable_all()
         .build()
         .map_err(Error::Prepare)?;
-    let ended = runtime.block_on(serve(startup, workers));
+    let ended = runtime.block_on(serve(startup, workers, sockets, &mut process, log));
     // A task that did not let go in time must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
 }
 
 /// Binds everything, then accepts; returns when a signal said so and everything was let go.
-async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
+async fn serve(
+    startup: Startup,
+    workers: usize,
+    sockets: Inherited,
+    process: &mut Process,
+    log: &log::Control,
+) -> Result<(), Error> {
     let Startup { snapshot, demo, .. } = startup;
     let mut signals = Signals::new().map_err(Error::Prepare)?;
-    let listeners = Listeners::bind(&snapshot).map_err(Error::Bind)?;
+    let listeners = Listeners::bind(&snapshot, sockets).map_err(Error::Bind)?;
     let seed = RandomState::new().hash_one(std::process::id());
     let tasks = Tasks::new(seed);
     let max_connections = snapshot.global.max_connections as usize;
@@ -114,9 +136,14 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     if demo {
         tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
     }
+    tasks.spawn(tasks.next_id(), process.manager().clone().watchdog());
+    process.serving().map_err(Error::Prepare)?;
 
-    let name = signals.end().await;
-    info!("sig={name}, user terminate program, fast quit");
+    tokio::select! {
+        name = signals.end(log, process.manager()) => info!("sig={name}, user terminate program, fast quit"),
+        () = process.orphaned() => warn!("code=1073: asprocess: the parent process is gone, fast quit"),
+    }
+    process.manager().stopping();
     let left = tasks.end(DRAIN).await;
     if left > 0 {
         warn!("{left} tasks did not end in time");
@@ -132,7 +159,8 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn bind(snapshot: &Snapshot) -> io::Result<Self> {
+    fn bind(snapshot: &Snapshot, mut sockets: Inherited) -> io::Result<Self> {
+        let mut bind = |what, address| bind(what, address, &mut sockets);
         let mut rtmp = Vec::new();
         for &address in &snapshot.global.listen {
             rtmp.push(bind("RTMP", address)?);
@@ -146,6 +174,7 @@ impl Listeners {
         if api.enabled && !(delivery.enabled && api.listen == delivery.listen) {
             http.push((Door::Api, bind("HTTP-API", api.listen)?));
         }
+        sockets.close_rest();
         Ok(Self { rtmp, http })
     }
 
@@ -166,8 +195,12 @@ impl Listeners {
     }
 }
 
-fn bind(what: &str, address: SocketAddr) -> io::Result<TcpListener> {
-    let listener = listen::bind(address)?;
+/// Binds, unless a socket for that address was handed over.
+fn bind(what: &str, address: SocketAddr, sockets: &mut Inherited) -> io::Result<TcpListener> {
+    let listener = match sockets.take(address) {
+        Some(inherited) => TcpListener::from_std(inherited)?,
+        None => listen::bind(address)?,
+    };
     info!("{what} listen at tcp://{address}, fd={}", listener.as_raw_fd());
     Ok(listener)
 }
@@ -222,15 +255,22 @@ impl Signals {
     }
 
     /// Waits for a signal that ends the server; gives its number.
-    async fn end(&mut self) -> i32 {
+    async fn end(&mut self, log: &log::Control, manager: &Manager) -> i32 {
         loop {
             tokio::select! {
                 _ = self.term.recv() => return 15,
                 _ = self.int.recv() => return 2,
                 _ = self.quit.recv() => return 3,
                 // Unhandled they would kill the process under its viewers.
-                _ = self.hup.recv() => warn!("SIGHUP: reload is not available yet; the configuration stays"),
-                _ = self.usr1.recv() => warn!("SIGUSR1: reopening the log is not available yet"),
+                _ = self.hup.recv() => {
+                    manager.reloading();
+                    warn!("SIGHUP: reload is not available yet; the configuration stays");
+                    manager.ready();
+                }
+                _ = self.usr1.recv() => {
+                    log.reopen();
+                    warn!("reopen the log file, signo=10");
+                }
             }
         }
     }

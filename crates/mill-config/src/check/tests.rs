@@ -204,13 +204,21 @@ fn numbers_that_make_no_sense_are_refused() {
 
 #[test]
 fn choices() {
-    errors("srs_log_tank stdout;", &["1:14: `srs_log_tank` is one of `console` or `file`: `stdout` is not"]);
-    let levels = "`verbose`, `info`, `trace`, `warn` or `error`";
-    errors("srs_log_level debug;", &[&format!("1:15: `srs_log_level` is one of {levels}: `debug` is not")]);
-    errors(
-        "srs_log_level_v2 x;",
-        &["1:18: `srs_log_level_v2` is one of `trace`, `debug`, `info`, `warn` or `error`: `x` is not"],
+    warnings(
+        "srs_log_tank stdout;",
+        &["1:14: `srs_log_tank` is one of `console` or `file`: `stdout` is read as `file`"],
     );
+    let levels = "`verbose`, `info`, `trace`, `warn` or `error`";
+    warnings(
+        "srs_log_level debug;",
+        &[&format!("1:15: `srs_log_level` is one of {levels}: `debug` is read as `trace`")],
+    );
+    let levels = "`trace`, `debug`, `info`, `warn` or `error`";
+    warnings(
+        "srs_log_level_v2 x;",
+        &[&format!("1:18: `srs_log_level_v2` is one of {levels}: `x` is read as `info`")],
+    );
+    errors("srs_log_format xml;", &["1:16: `srs_log_format` is one of `plain` or `json`: `xml` is not"]);
     errors(
         "vhost a { dvr { dvr_plan never; } }",
         &["1:26: `dvr_plan` is one of `session` or `segment`: `never` is not"],
@@ -323,8 +331,8 @@ fn features_asked_for_are_listed_once() {
     assert!(planned("listen 1935;").is_empty());
     assert!(planned("daemon off; vhost a { hls { hls_path x; } dvr { enabled off; } }").is_empty());
     assert!(planned("vhost a { enabled off; hls { enabled on; } }").is_empty());
-    let text = "daemon on; vhost a { hls { enabled on; hls_path x; } } vhost b { hls { enabled on; } cluster { mode local; } }";
-    assert_eq!(planned(text), ["HLS", "daemon"]);
+    let text = "vhost a { hls { enabled on; hls_path x; } } vhost b { hls { enabled on; } bandcheck { enabled on; } }";
+    assert_eq!(planned(text), ["HLS", "bandwidth test"]);
     assert_eq!(planned("vhost a { cluster { mode remote; origin b; } }"), ["edge"]);
 }
 

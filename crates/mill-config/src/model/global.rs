@@ -19,5 +19,15 @@ super::block! {
         work_dir: PathBuf = "work_dir",
         /// UTC instead of local time in the log and in file names.
         utc_time: bool = "utc_time",
+        /// Run in the background.
+        daemon: bool = "daemon",
+        /// File of the process id; `/dev/null` for none.
+        pid: PathBuf = "pid",
+        /// Quit when the parent process goes away; never together with `daemon`.
+        asprocess: bool = "asprocess",
+        /// Behave as in a container even if none is detected.
+        in_docker: bool = "in_docker",
+        /// In a container, stay in the foreground.
+        disable_daemon_for_docker: bool = "disable_daemon_for_docker",
     }
 }

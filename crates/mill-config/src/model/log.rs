@@ -14,6 +14,8 @@ super::block! {
         file: PathBuf = "srs_log_file",
         /// Least severe level that is logged: `srs_log_level_v2`, else `srs_log_level`.
         level: Level = "srs_log_level",
+        /// Layout of its lines.
+        format: Format = "srs_log_format",
     }
 }
 
@@ -24,6 +26,15 @@ pub enum Tank {
     Console,
     /// A file.
     File,
+}
+
+/// Layout of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// SRS's.
+    Plain,
+    /// One JSON object.
+    Json,
 }
 
 /// Log levels in usual words, most talkative first.
@@ -43,7 +54,15 @@ pub enum Level {
 
 impl Field for Tank {
     fn read(view: &View<'_>, name: &str) -> Self {
-        if view.word(name) == "console" { Tank::Console } else { Tank::File }
+        // SRS 6.0: who says that this is a container wants the log where containers have it.
+        let unsaid = view.given(name).is_none() && view.is_on("in_docker");
+        if unsaid || view.word(name) == "console" { Tank::Console } else { Tank::File }
+    }
+}
+
+impl Field for Format {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        if view.word(name) == "json" { Format::Json } else { Format::Plain }
     }
 }
 

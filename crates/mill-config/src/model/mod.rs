@@ -21,7 +21,7 @@ use std::time::Duration;
 pub use self::global::Global;
 pub use self::http::{HttpApi, HttpServer};
 pub use self::http_remux::HttpRemux;
-pub use self::log::{Level, Log, Tank};
+pub use self::log::{Format, Level, Log, Tank};
 pub use self::play::{Play, TimeJitter};
 pub use self::publish::Publish;
 pub use self::vhost::Vhost;

@@ -98,3 +98,20 @@ fn log_levels_in_both_vocabularies() {
         assert_eq!(level(&format!("srs_log_level error; srs_log_level_v2 {new};")), expected);
     }
 }
+
+#[test]
+fn an_unknown_level_is_the_everyday_one() {
+    let log = |text: &str| snapshot(&format!("listen 1; {text}")).log;
+    assert_eq!(log("srs_log_level loud;").level, Level::Info);
+    assert_eq!(log("srs_log_level error; srs_log_level_v2 loud;").level, Level::Info);
+    assert_eq!(log("srs_log_level error;").level, Level::Error);
+    assert_eq!(log("srs_log_tank syslog;").tank, Tank::File);
+}
+
+#[test]
+fn a_container_logs_to_the_console_unless_told_otherwise() {
+    let tank = |text: &str| snapshot(&format!("listen 1; {text}")).log.tank;
+    assert_eq!(tank("in_docker on;"), Tank::Console);
+    assert_eq!(tank("in_docker on; srs_log_tank file;"), Tank::File);
+    assert_eq!(tank("in_docker off;"), Tank::File);
+}

@@ -2,14 +2,12 @@
 
 use super::Effect::{AtOnce, NeedsRestart, NewSessions, RebindsListener, RestartsComponent};
 use super::Kind::{BoolOff, BoolOn, Endpoints, Float, Int, List, Path, Text, Word};
-use super::Otherwise::Refused;
+use super::Otherwise::{ReadAs, Refused};
 use super::Status::{Ignored, Implemented, Planned};
 use super::Unit::{Bytes, Millis, Plain, Seconds};
 use super::{Row, Status, block, caster, http, monitor, row, rtc, srt, vhost};
 
-const DAEMON: Status = Planned("daemon");
 const STATISTICS: Status = Planned("statistics lines");
-const PID: Status = Planned("pid file");
 const FFMPEG: Status = Planned("ffmpeg processes");
 const GRACE: Status = Planned("graceful quit");
 const WATCH: Status = Planned("reload on file change");
@@ -27,18 +25,19 @@ pub(super) const ROOT: &[Row] = &[
     row("listen", Endpoints, "", Implemented, RebindsListener, "RTMP endpoints: `port`, `ip:port` or `[ipv6]:port`. Required, except when everything comes from the environment.").required().example("1935"),
     row("chunk_size", Int(Bytes), "60000", Implemented, NewSessions, "Size of outgoing RTMP chunks.").clamped(128.0, 65536.0),
     row("max_connections", Int(Plain), "1000", Implemented, AtOnce, "Limit of RTMP, HTTP API and HTTP connections together; further ones are closed at once.").strict(1.0, i32::MAX as f64),
-    row("srs_log_tank", Word(&["console", "file"], Refused), "file", Implemented, AtOnce, "Where the log goes.").aliases(&["SRS_LOG_TANK"]),
-    row("srs_log_level", Word(LOG_LEVELS, Refused), "trace", Implemented, AtOnce, "Least severe level that is logged, in the words of SRS 3.").aliases(&["SRS_LOG_LEVEL"]),
-    row("srs_log_level_v2", Word(LOG_LEVELS_V2, Refused), "", Implemented, AtOnce, "The same in usual words; wins over `srs_log_level`.").aliases(&["SRS_LOG_LEVEL_V2"]).example("info"),
-    row("srs_log_file", Path, "./objs/srs.log", Implemented, AtOnce, "Log file, if the log goes to one.").aliases(&["SRS_LOG_FILE"]),
+    row("srs_log_tank", Word(&["console", "file"], ReadAs("file")), "file", Implemented, AtOnce, "Where the log goes; with `in_docker on` the default is `console`.").aliases(&["SRS_LOG_TANK"]),
+    row("srs_log_level", Word(LOG_LEVELS, ReadAs("trace")), "trace", Implemented, AtOnce, "Least severe level that is logged, in the words of SRS 3.").aliases(&["SRS_LOG_LEVEL"]),
+    row("srs_log_level_v2", Word(LOG_LEVELS_V2, ReadAs("info")), "", Implemented, AtOnce, "The same in usual words; wins over `srs_log_level`.").aliases(&["SRS_LOG_LEVEL_V2"]).example("info"),
+    row("srs_log_file", Path, "./objs/srs.log", Implemented, AtOnce, "Log file, if the log goes to one; SIGUSR1 opens it again, for rotation.").aliases(&["SRS_LOG_FILE"]),
+    row("srs_log_format", Word(&["plain", "json"], Refused), "plain", Implemented, AtOnce, "Layout of a line: SRS's, or one JSON object with `time`, `level`, `pid`, `cid` and `message`.").aliases(&["SRS_LOG_FORMAT"]),
     row("utc_time", BoolOff, "off", Implemented, AtOnce, "UTC instead of local time in the log and in file names."),
     row("work_dir", Path, "./", Implemented, NeedsRestart, "Directory all relative paths in this file are relative to."),
     row("pithy_print_ms", Int(Millis), "10000", STATISTICS, AtOnce, "Interval of the periodic statistics lines.").clamped(1.0, i32::MAX as f64),
-    row("daemon", BoolOn, "on", DAEMON, NeedsRestart, "Run in the background."),
-    row("pid", Path, "./objs/srs.pid", PID, AtOnce, "File that holds the process id and is locked against a second server."),
-    row("asprocess", BoolOff, "off", Planned("quit with parent"), NeedsRestart, "Quit when the parent process goes away; needs `daemon off`."),
-    row("in_docker", BoolOff, "off", Planned("container mode"), NeedsRestart, "Behave as in a container even if none is detected."),
-    row("disable_daemon_for_docker", BoolOn, "on", Planned("container mode"), NeedsRestart, "In a container, stay in the foreground whatever `daemon` says."),
+    row("daemon", BoolOn, "on", Implemented, NeedsRestart, "Run in the background; the command returns when the server serves. Under systemd (`Type=notify`) it stays in the foreground."),
+    row("pid", Path, "./objs/srs.pid", Implemented, AtOnce, "File that holds the process id and is locked against a second server; `/dev/null` for none."),
+    row("asprocess", BoolOff, "off", Implemented, NeedsRestart, "Quit when the parent process goes away; needs `daemon off`."),
+    row("in_docker", BoolOff, "off", Implemented, NeedsRestart, "Behave as in a container even if none is detected."),
+    row("disable_daemon_for_docker", BoolOn, "on", Implemented, NeedsRestart, "In a container, stay in the foreground whatever `daemon` says."),
     row("inotify_auto_reload", BoolOff, "off", WATCH, NeedsRestart, "Reload when the configuration file changes."),
     row("auto_reload_for_docker", BoolOn, "on", WATCH, NeedsRestart, "In a container, switch `inotify_auto_reload` on."),
     row("force_grace_quit", BoolOff, "off", GRACE, AtOnce, "Treat SIGTERM like SIGQUIT."),
