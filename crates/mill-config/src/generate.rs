@@ -120,7 +120,7 @@ fn section(path: &str, entries: &[Entry], out: &mut String) {
 }
 
 /// What a row takes, in words.
-fn shape(row: &Row) -> String {
+pub(crate) fn shape(row: &Row) -> String {
     let mut text = match row.kind {
         Kind::BoolOn | Kind::BoolOff => "`on` or `off`".to_owned(),
         Kind::Int(unit) => format!("whole number{}", self::unit(unit)),
@@ -167,7 +167,7 @@ fn unit(unit: Unit) -> &'static str {
     }
 }
 
-fn effect(effect: Effect) -> &'static str {
+pub(crate) fn effect(effect: Effect) -> &'static str {
     match effect {
         Effect::NewSessions => "new sessions",
         Effect::AtOnce => "at once",
@@ -178,7 +178,7 @@ fn effect(effect: Effect) -> &'static str {
 }
 
 /// `None` for what works.
-fn status(status: Status) -> Option<String> {
+pub(crate) fn status(status: Status) -> Option<String> {
     match status {
         Status::Implemented => None,
         Status::Planned(feature) => Some(format!("planned ({feature})")),

@@ -9,6 +9,7 @@
 mod check;
 mod diff;
 mod env;
+mod explain;
 mod generate;
 mod legacy;
 mod lexer;
@@ -25,6 +26,7 @@ mod view;
 use std::io;
 
 pub use crate::diff::{Change, diff};
+pub use crate::explain::{UnknownDirective, explain};
 pub use crate::generate::{full_conf, reference_markdown};
 pub use crate::model::{DEFAULT_VHOST, Snapshot, Vhost};
 pub use crate::parser::{MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_NESTING, MAX_TOTAL_BYTES};

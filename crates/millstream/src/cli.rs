@@ -53,7 +53,7 @@ struct Arguments {
     #[arg(long = daemon::FLAG, hide = true)]
     daemon: bool,
     /// Print help
-    #[arg(short = 'h', visible_short_alias = '?', long = "help", action = ArgAction::Help)]
+    #[arg(short = 'h', visible_short_alias = '?', long = "help", action = ArgAction::Help, global = true)]
     help: Option<bool>,
     #[command(subcommand)]
     command: Option<Command>,
@@ -64,6 +64,19 @@ enum Command {
     /// Serve in the foreground, and publish a test clip in a loop to look at
     #[command(disable_help_flag = true)]
     Demo,
+    /// Questions about the configuration
+    #[command(subcommand, disable_help_subcommand = true)]
+    Config(Question),
+}
+
+#[derive(Debug, Subcommand)]
+enum Question {
+    /// Tell what a directive means: value, default, reload, environment name, whether it works
+    Explain {
+        /// Its name (`gop_cache`), path (`vhost.play.gop_cache`) or variable (`SRS_VHOST_PLAY_GOP_CACHE`)
+        #[arg(value_name = "DIRECTIVE")]
+        name: String,
+    },
 }
 
 /// Does what the command line says, to the end of the process.
@@ -83,6 +96,9 @@ pub(crate) fn run() -> ExitCode {
     if arguments.signature {
         println!("{}", identity::SERVER);
         return ExitCode::SUCCESS;
+    }
+    if let Some(Command::Config(Question::Explain { name })) = &arguments.command {
+        return explain(name);
     }
     let source = Source::new(arguments.config.clone(), arguments.env_only, overrides(&arguments));
     let loaded = match source.load() {
@@ -131,6 +147,19 @@ pub(crate) fn run() -> ExitCode {
         Err(e) => {
             eprintln!("millstream: {e}");
             e.exit_code().into()
+        }
+    }
+}
+
+fn explain(name: &str) -> ExitCode {
+    match mill_config::explain(name) {
+        Ok(text) => {
+            print!("{text}");
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("millstream: {e}");
+            INVALID.into()
         }
     }
 }
