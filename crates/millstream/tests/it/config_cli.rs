@@ -149,6 +149,44 @@ fn version_and_help_are_answered() {
 }
 
 #[test]
+fn answers_go_to_standard_output_and_values_may_be_glued() {
+    for (flag, word) in [("-v", env!("CARGO_PKG_VERSION")), ("-g", "Millstream/"), ("--version", ".")] {
+        let done = run(&[flag]);
+        assert_eq!(done.status.code(), Some(0), "{flag}");
+        assert!(done.stdout().contains(word) && done.stderr().is_empty(), "{flag}: {}", done.text());
+    }
+    let (_dir, file) = written(GOOD);
+    assert_eq!(run(&["-t", &format!("-c{file}")]).status.code(), Some(0));
+}
+
+#[test]
+fn what_crashed_or_was_refused_in_srs_is_fine() {
+    for (lines, warned) in [
+        ("chunk_size 1;", "128 is used for `1`"),
+        ("chunk_size 100000; vhost a { chunk_size 7; }", "65536 is used for `100000`"),
+        ("listen 0.0.0.0:1935 [::]:1935;", ""),
+    ] {
+        let listen = if lines.starts_with("listen") { "" } else { "listen 1935;" };
+        let done = test_of(&format!("{listen}\n{lines}\n"));
+        assert_eq!(done.status.code(), Some(0), "{lines}: {}", done.text());
+        assert!(done.stderr().contains(warned), "{lines}: {}", done.text());
+    }
+}
+
+#[test]
+fn a_directive_is_explained_or_the_nearest_named() {
+    let done = run(&["config", "explain", "vhost.play.gop_cache"]);
+    assert_eq!(done.status.code(), Some(0), "{}", done.text());
+    for word in ["gop_cache", "on or off", "SRS_VHOST_PLAY_GOP_CACHE", "at once", "works"] {
+        assert!(done.stdout().replace('`', "").contains(word), "{word}: {}", done.stdout());
+    }
+    assert_eq!(run(&["config", "explain", "gop_cache"]).stdout(), done.stdout());
+    let done = run(&["config", "explain", "gop_cash"]);
+    assert_eq!(done.status.code(), Some(255));
+    assert!(done.stderr().contains("`gop_cache`") && done.stdout().is_empty(), "{}", done.text());
+}
+
+#[test]
 fn unknown_flags_and_missing_values_are_errors() {
     for args in [&["--no-such-flag"][..], &["-c"], &["-Z"]] {
         let done = run(args);

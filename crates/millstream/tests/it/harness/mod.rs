@@ -5,6 +5,7 @@
 //! missing tool is a failure that says so, because a skipped test tests nothing.
 
 pub(crate) mod client;
+pub(crate) mod daemon;
 pub(crate) mod ffmpeg;
 pub(crate) mod http;
 pub(crate) mod media;

@@ -43,8 +43,14 @@ impl Process {
     /// Starts the command. A program that is not installed is a failure with advice.
     #[track_caller]
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::start_with_input(command, Stdio::null())
+    }
+
+    /// The same with a standard input of the caller's.
+    #[track_caller]
+    pub(crate) fn start_with_input(command: &mut Command, input: Stdio) -> Self {
         let name = program_name(command);
-        let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+        let child = command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = match child {
             Ok(child) => child,
             Err(e) => panic!("cannot start {name}: {e}. `cargo xtask setup` installs what the tests need"),

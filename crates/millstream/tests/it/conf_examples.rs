@@ -1,0 +1,264 @@
+//! Each configuration in `conf/` does what its comment promises. Only the ports are others, on the loopback.
+
+use crate::harness::client::{Player, Publisher};
+use crate::harness::daemon::Daemon;
+use crate::harness::ffmpeg::{probe, publish_both};
+use crate::harness::http::Http;
+use crate::harness::media::{Viewer, avc, serial};
+use crate::harness::process::Process;
+use crate::harness::server::{Folder, Ports, Server, binary};
+use crate::harness::{SOON, wait_until};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+
+/// Where the shipped files are.
+fn shipped() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf")
+}
+
+/// The text of a file with its ports moved.
+fn moved(text: &str, ports: Ports) -> String {
+    let mut text = text.to_owned();
+    for (usual, port) in [(1935, ports.rtmp), (8080, ports.http), (1985, ports.api)] {
+        text = text.replace(&format!("[::]:{usual}"), &format!("[::1]:{port}"));
+        text = text.replace(&format!(" {usual}"), &format!(" 127.0.0.1:{port}"));
+    }
+    text
+}
+
+/// An example that runs, in a folder with all files of `conf/`.
+struct Example {
+    running: Running,
+    ports: Ports,
+    dir: Folder,
+}
+
+enum Running {
+    Foreground(Process),
+    Background(Daemon),
+}
+
+impl Example {
+    #[track_caller]
+    fn foreground(name: &str) -> Self {
+        Self::start(name, |command, _| Running::Foreground(Process::start(command)))
+    }
+
+    /// With this in the environment of the launcher.
+    #[track_caller]
+    fn background(name: &str, variable: &str, value: &str) -> Self {
+        Self::start(name, |command, dir| {
+            command.env(variable, value);
+            let launched = Daemon::launch_as_is(command, &dir.join("objs/srs.pid"));
+            Running::Background(launched.unwrap_or_else(|launcher| panic!("{name}: {}", launcher.text())))
+        })
+    }
+
+    #[track_caller]
+    fn start(name: &str, run: impl Fn(&mut Command, &Path) -> Running) -> Self {
+        let (dir, ports) = (Folder::new(), Ports::free());
+        std::fs::create_dir(dir.path().join("conf")).unwrap();
+        for file in std::fs::read_dir(shipped()).unwrap() {
+            let file = file.unwrap();
+            let text = std::fs::read_to_string(file.path()).unwrap();
+            std::fs::write(dir.path().join("conf").join(file.file_name()), moved(&text, ports)).unwrap();
+        }
+        let mut command = binary();
+        command.current_dir(dir.path()).arg("-c").arg(format!("conf/{name}"));
+        let running = run(&mut command, dir.path());
+        let example = Self { running, ports, dir };
+        wait_until(&format!("{name} serves"), SOON, || example.answers("127.0.0.1", ports.rtmp));
+        example
+    }
+
+    fn answers(&self, host: &str, port: u16) -> bool {
+        TcpStream::connect((host, port)).is_ok()
+    }
+
+    /// What it says to whoever has started it.
+    fn said(&self) -> String {
+        match &self.running {
+            Running::Foreground(process) => process.said(),
+            Running::Background(daemon) => panic!("process {} has nobody to talk to", daemon.pid()),
+        }
+    }
+
+    fn log_file(&self) -> String {
+        std::fs::read_to_string(self.dir.path().join("objs/srs.log")).unwrap_or_default()
+    }
+
+    fn rtmp(&self) -> String {
+        format!("rtmp://127.0.0.1:{}/live/livestream", self.ports.rtmp)
+    }
+
+    fn flv(&self, host: &str) -> String {
+        format!("http://{host}:{}/live/livestream.flv", self.ports.http)
+    }
+
+    /// What is published plays, over RTMP and at these addresses.
+    #[track_caller]
+    fn assert_plays(&self, others: &[String]) {
+        let _encoder = publish_both(&self.rtmp());
+        for url in [self.rtmp()].iter().chain(others) {
+            let probe = probe(url, 60);
+            assert_eq!(probe.codecs.len(), 2, "{url}: {probe:?}");
+            probe.assert_sound();
+        }
+    }
+
+    #[track_caller]
+    fn assert_api(&self, port: u16) {
+        let answer = Http::get(([127, 0, 0, 1], port).into(), "/api/v1/versions");
+        assert_eq!(answer.head.status, 200);
+    }
+
+    /// The log is on the screen, and in no file.
+    #[track_caller]
+    fn assert_on_screen(&self) {
+        assert!(self.said().contains("listen at") && self.log_file().is_empty(), "{}", self.said());
+    }
+}
+
+/// Where it is no container, whatever the machine of the tests is.
+const NO_CONTAINER: [&str; 2] = ["SRS_DISABLE_DAEMON_FOR_DOCKER", "off"];
+
+#[test]
+fn srs() {
+    let [name, value] = NO_CONTAINER;
+    let example = Example::background("srs.conf", name, value);
+    example.assert_plays(&[example.flv("127.0.0.1")]);
+    example.assert_api(example.ports.api);
+    assert!(example.log_file().contains("live/livestream"));
+}
+
+#[test]
+fn console() {
+    let example = Example::foreground("console.conf");
+    example.assert_plays(&[]);
+    example.assert_api(example.ports.api);
+    assert!(example.answers("127.0.0.1", example.ports.http));
+    example.assert_on_screen();
+}
+
+#[test]
+fn docker() {
+    let example = Example::foreground("docker.conf");
+    example.assert_plays(&[example.flv("127.0.0.1")]);
+    example.assert_api(example.ports.api);
+    example.assert_on_screen();
+    assert!(!example.dir.path().join("objs").exists(), "it writes files");
+}
+
+#[test]
+fn rtmp() {
+    let [name, value] = NO_CONTAINER;
+    let example = Example::background("rtmp.conf", name, value);
+    example.assert_plays(&[]);
+    assert!(!example.answers("127.0.0.1", example.ports.http));
+    assert!(!example.answers("127.0.0.1", example.ports.api));
+    assert!(example.log_file().contains("live/livestream"));
+}
+
+#[test]
+fn realtime() {
+    let server = Server::start_with(|command, ports, dir| {
+        let text = std::fs::read_to_string(shipped().join("realtime.conf")).unwrap();
+        std::fs::write(dir.join("realtime.conf"), moved(&text, ports)).unwrap();
+        command.args(["-c", "realtime.conf"]).env("SRS_DAEMON", "off").env("SRS_LOG_TANK", "console");
+        // Only so that there is a second port to wait for.
+        command.env("SRS_HTTP_SERVER_ENABLED", "on");
+        command.env("SRS_HTTP_SERVER_LISTEN", format!("127.0.0.1:{}", ports.http));
+    });
+    let mut publisher = Publisher::start(&server, "live/livestream");
+    publisher.headers(0);
+    let mut early = Player::start(&server, "live/livestream");
+    for n in 0..10 {
+        publisher.send(9, 40 * n, &avc(n == 0, n, 500));
+    }
+    early.until_serial(9);
+    // A newcomer gets nothing of the past.
+    let mut late = Player::start(&server, "live/livestream");
+    publisher.send(9, 400, &avc(true, 10, 500));
+    assert_eq!(serial(&late.frame()), 10);
+}
+
+#[test]
+fn http_flv_live() {
+    let [name, value] = NO_CONTAINER;
+    let example = Example::background("http.flv.live.conf", name, value);
+    example.assert_plays(&[example.flv("127.0.0.1")]);
+    assert!(!example.answers("127.0.0.1", example.ports.api));
+}
+
+#[test]
+fn log_file() {
+    let example = Example::foreground("log-file.conf");
+    example.assert_plays(&[example.flv("127.0.0.1")]);
+    assert!(example.log_file().contains("live/livestream"));
+    assert!(!example.said().contains("live/livestream"), "{}", example.said());
+}
+
+#[test]
+fn console_ipv46() {
+    let example = Example::foreground("console.ipv46.conf");
+    assert!(example.answers("::1", example.ports.rtmp));
+    let over_six = format!("rtmp://[::1]:{}/live/livestream", example.ports.rtmp);
+    example.assert_plays(&[over_six, example.flv("[::1]")]);
+    example.assert_on_screen();
+}
+
+#[test]
+fn include() {
+    let example = Example::foreground("include.conf");
+    // What makes HTTP-FLV is in the file that is included.
+    example.assert_plays(&[example.flv("127.0.0.1")]);
+}
+
+#[test]
+fn force_daemon() {
+    let example = Example::background("force.daemon.conf", "SRS_IN_DOCKER", "on");
+    example.assert_plays(&[example.flv("127.0.0.1")]);
+    assert!(example.log_file().contains("live/livestream"));
+}
+
+#[test]
+fn vm() {
+    // What makes other files stay in the foreground.
+    let example = Example::background("vm.conf", "container", "oci");
+    example.assert_plays(&[example.flv("127.0.0.1")]);
+}
+
+#[test]
+fn rtmp_kickoff() {
+    let mut example = Example::foreground("rtmp.kickoff.conf");
+    example.assert_plays(&[]);
+    // Not the minute of the file.
+    drop(example);
+    example = Example::start("rtmp.kickoff.conf", |command, _| {
+        command.env("SRS_VHOST_PUBLISH_KICKOFF_FOR_IDLE", "1");
+        Running::Foreground(Process::start(command))
+    });
+    let mut encoder = publish_both(&example.rtmp());
+    wait_until("the encoder is sent away", SOON, || !encoder.alive());
+}
+
+#[test]
+fn http_api_one_port() {
+    let example = Example::foreground("http.api.one.port.conf");
+    example.assert_plays(&[example.flv("127.0.0.1")]);
+    example.assert_api(example.ports.http);
+}
+
+/// A file without a test is a promise that nobody checks.
+#[test]
+fn every_file_has_a_test() {
+    let source = include_str!("conf_examples.rs");
+    for file in std::fs::read_dir(shipped()).unwrap() {
+        let name = file.unwrap().file_name().into_string().unwrap();
+        // The list of all directives, tested in mill-config, and what include.conf includes.
+        if !["full.conf", "include.vhost.conf"].contains(&name.as_str()) {
+            assert!(source.contains(&format!("\"{name}\"")), "{name} has no test");
+        }
+    }
+}
