@@ -162,7 +162,7 @@ fn relative_paths_follow_the_working_directory() {
     let daemon = launched.unwrap_or_else(|launcher| panic!("{}", launcher.text()));
     let cwd = std::fs::read_link(format!("/proc/{}/cwd", daemon.pid())).unwrap();
     assert_eq!(cwd, place.file("var").canonicalize().unwrap());
-    assert!(place.read("var/log/x.log").contains("listen at"));
+    wait_until("the log is there", SOON, || place.read("var/log/x.log").contains("listen at"));
     assert!(!place.file("objs").exists());
     daemon.end();
     assert!(!place.file("var/run/x.pid").exists());
