@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     // Record locks belong to the process, so who else would be refused is shown with the real program:
-    // tests/it/pid_file.rs.
+    // tests/it/daemon.rs.
 
     #[test]
     fn a_stale_file_is_taken_over_and_removed_at_the_end() {
