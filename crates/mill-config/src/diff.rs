@@ -134,6 +134,23 @@ mod tests {
     }
 
     #[test]
+    fn what_needs_a_restart_is_held_back_and_found_again() {
+        let load = |text: &str| {
+            let text = format!("listen 1935; {text}");
+            crate::load(Some(("t", text.as_bytes())), [], &mut |_| unreachable!()).unwrap().snapshot
+        };
+        let old = load("work_dir ./a; vhost v { play { gop_cache on; } }");
+        let file = load("work_dir ./b; chunk_size 4096; vhost v { play { gop_cache off; } } vhost w { }");
+        let mut running = file.clone();
+        running.hold_back(&old);
+        assert_eq!(running.global.work_dir, old.global.work_dir);
+        let Snapshot { global, vhosts, .. } = &running;
+        assert_eq!((global.chunk_size, vhosts.len(), vhosts[0].play.gop_cache), (4096, 2, false));
+        let left: Vec<String> = diff(&running, &file).into_iter().map(|change| change.path).collect();
+        assert_eq!(left, ["work_dir"]);
+    }
+
+    #[test]
     fn listen_rebinds() {
         check("", "listen 1936;", &[]);
         let text = |text: &str| {

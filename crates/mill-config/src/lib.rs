@@ -95,6 +95,7 @@ fn try_load(
         report.add(Diagnostic::error(Span::default(), "the configuration is empty"));
     }
     if report.errors() > 0 {
+        report.unread = true;
         return None;
     }
     legacy::rewrite(&mut tree, report);

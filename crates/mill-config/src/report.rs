@@ -68,6 +68,8 @@ pub struct Report {
     diagnostics: Vec<Diagnostic>,
     errors: usize,
     warnings: usize,
+    /// The text could not be read as directives, so nobody has looked at what they say.
+    pub(crate) unread: bool,
 }
 
 /// One finding of a [`Report`]; `Display` gives `file:line:column: message`.
@@ -124,6 +126,12 @@ impl Report {
     #[must_use]
     pub fn warnings(&self) -> usize {
         self.warnings
+    }
+
+    /// Whether the mistakes are those of syntax: then nothing was looked at beyond it.
+    #[must_use]
+    pub fn is_syntax(&self) -> bool {
+        self.unread
     }
 
     /// Whether nothing was found.

@@ -55,9 +55,6 @@ const PLANNED: &[(&str, &str)] = &[
         stream_caster.sip.enabled stream_caster.sip.listen stream_caster.sip.timeout
         stream_caster.sip.reinvite stream_caster.sip.candidate
     "),
-    ("graceful quit", "
-        force_grace_quit grace_start_wait grace_final_wait
-    "),
     ("HDS", "
         vhost.hds
         vhost.hds.enabled vhost.hds.hds_fragment vhost.hds.hds_window vhost.hds.hds_path
@@ -124,9 +121,6 @@ const PLANNED: &[(&str, &str)] = &[
     ("referer check", "
         vhost.refer
         vhost.refer.enabled vhost.refer.all vhost.refer.publish vhost.refer.play
-    "),
-    ("reload on file change", "
-        inotify_auto_reload auto_reload_for_docker
     "),
     ("security", "
         vhost.security

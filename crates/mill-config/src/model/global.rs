@@ -29,5 +29,17 @@ super::block! {
         in_docker: bool = "in_docker",
         /// In a container, stay in the foreground.
         disable_daemon_for_docker: bool = "disable_daemon_for_docker",
+        /// Reload when the configuration file changes.
+        inotify_auto_reload: bool = "inotify_auto_reload",
+        /// Do so in a container whatever the former says.
+        auto_reload_for_docker: bool = "auto_reload_for_docker",
+        /// Treat SIGTERM like SIGQUIT.
+        force_grace_quit: bool = "force_grace_quit",
+        /// On SIGQUIT, time until the listeners close.
+        grace_start_wait: Duration = "grace_start_wait",
+        /// On SIGQUIT, longest time that clients are waited for; zero for no limit.
+        grace_drain_wait: Duration = "grace_drain_wait",
+        /// On SIGQUIT, time between the end of the last client and the exit.
+        grace_final_wait: Duration = "grace_final_wait",
     }
 }

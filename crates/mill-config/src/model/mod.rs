@@ -27,7 +27,7 @@ pub use self::publish::Publish;
 pub use self::vhost::Vhost;
 
 use crate::diff::Changes;
-use crate::spec::{Kind, Unit};
+use crate::spec::{self, Effect, Kind, Row, Unit};
 use crate::value;
 use crate::view::View;
 
@@ -69,6 +69,22 @@ impl Snapshot {
         find(name).or_else(|| find(DEFAULT_VHOST))
     }
 
+    /// Takes over from the `running` configuration what only a restart can change, so that this value says what
+    /// is in force. [`diff`](crate::diff()) against the file still finds it.
+    pub fn hold_back(&mut self, running: &Self) {
+        let rows = spec::root();
+        let inside = |name| spec::find(rows, name).map_or(&[][..], Row::rows);
+        self.global.hold_fields(&running.global, rows);
+        self.log.hold_fields(&running.log, rows);
+        self.http_api.hold_fields(&running.http_api, inside("http_api"));
+        self.http_server.hold_fields(&running.http_server, inside("http_server"));
+        for vhost in &mut self.vhosts {
+            if let Some(before) = running.vhosts.iter().find(|before| before.name == vhost.name) {
+                Arc::make_mut(vhost).hold_fields(before, inside("vhost"));
+            }
+        }
+    }
+
     /// Reads the tree. It must have passed the check; a tree that did not gives defaults here and there, no
     /// panic.
     pub(crate) fn read(root: &View<'_>) -> Self {
@@ -87,7 +103,7 @@ impl Snapshot {
 }
 
 /// What the value of one directive, or one block, becomes.
-pub(crate) trait Field: PartialEq {
+pub(crate) trait Field: PartialEq + Clone {
     /// Reads the directive of that name.
     fn read(view: &View<'_>, name: &str) -> Self;
 
@@ -95,6 +111,13 @@ pub(crate) trait Field: PartialEq {
     fn compare(&self, new: &Self, name: &'static str, changes: &mut Changes) {
         if self != new {
             changes.note(name);
+        }
+    }
+
+    /// Becomes `running` where only a restart changes the directive of that name; a block goes into its fields.
+    fn hold(&mut self, running: &Self, name: &str, rows: &'static [Row]) {
+        if spec::find(rows, name).is_some_and(|row| row.effect == Effect::NeedsRestart) {
+            *self = running.clone();
         }
     }
 }
@@ -174,6 +197,10 @@ macro_rules! block {
             pub(crate) fn compare_fields(&self, new: &Self, changes: &mut $crate::diff::Changes) {
                 $($crate::model::Field::compare(&self.$field, &new.$field, $name, changes);)+
             }
+
+            pub(crate) fn hold_fields(&mut self, running: &Self, rows: &'static [$crate::spec::Row]) {
+                $($crate::model::Field::hold(&mut self.$field, &running.$field, $name, rows);)+
+            }
         }
 
         impl $crate::model::Field for $block {
@@ -183,6 +210,11 @@ macro_rules! block {
 
             fn compare(&self, new: &Self, name: &'static str, changes: &mut $crate::diff::Changes) {
                 changes.inside(name, |changes| self.compare_fields(new, changes));
+            }
+
+            fn hold(&mut self, running: &Self, name: &str, rows: &'static [$crate::spec::Row]) {
+                let rows = $crate::spec::find(rows, name).map_or(&[][..], $crate::spec::Row::rows);
+                self.hold_fields(running, rows);
             }
         }
     };

@@ -9,8 +9,6 @@ use super::{Row, Status, block, caster, http, monitor, row, rtc, srt, vhost};
 
 const STATISTICS: Status = Planned("statistics lines");
 const FFMPEG: Status = Planned("ffmpeg processes");
-const GRACE: Status = Planned("graceful quit");
-const WATCH: Status = Planned("reload on file change");
 const SERVER_ID: Status = Planned("server id");
 const NO_CALL_HOME: Status = Ignored("this server never calls home");
 
@@ -38,11 +36,12 @@ pub(super) const ROOT: &[Row] = &[
     row("asprocess", BoolOff, "off", Implemented, NeedsRestart, "Quit when the parent process goes away; needs `daemon off`."),
     row("in_docker", BoolOff, "off", Implemented, NeedsRestart, "Behave as in a container even if none is detected."),
     row("disable_daemon_for_docker", BoolOn, "on", Implemented, NeedsRestart, "In a container, stay in the foreground whatever `daemon` says."),
-    row("inotify_auto_reload", BoolOff, "off", WATCH, NeedsRestart, "Reload when the configuration file changes."),
-    row("auto_reload_for_docker", BoolOn, "on", WATCH, NeedsRestart, "In a container, switch `inotify_auto_reload` on."),
-    row("force_grace_quit", BoolOff, "off", GRACE, AtOnce, "Treat SIGTERM like SIGQUIT."),
-    row("grace_start_wait", Int(Millis), "2300", GRACE, AtOnce, "On SIGQUIT, time between the signal and the closing of the listeners."),
-    row("grace_final_wait", Int(Millis), "3200", GRACE, AtOnce, "On SIGQUIT, time between the end of the last connection and the exit."),
+    row("inotify_auto_reload", BoolOff, "off", Implemented, NeedsRestart, "Reload when the configuration file changes."),
+    row("auto_reload_for_docker", BoolOn, "on", Implemented, NeedsRestart, "In a container, switch `inotify_auto_reload` on."),
+    row("force_grace_quit", BoolOff, "off", Implemented, AtOnce, "Treat SIGTERM like SIGQUIT."),
+    row("grace_start_wait", Int(Millis), "2300", Implemented, AtOnce, "On SIGQUIT, time between the signal and the closing of the listeners."),
+    row("grace_final_wait", Int(Millis), "3200", Implemented, AtOnce, "On SIGQUIT, time between the end of the last client and the exit."),
+    row("grace_drain_wait", Int(Millis), "86400000", Implemented, AtOnce, "On SIGQUIT, longest time that clients are waited for; 0 for no limit."),
     row("empty_ip_ok", BoolOn, "on", Ignored("connections whose peer address cannot be read are always dropped silently"), AtOnce, "Silently drop connections whose peer address cannot be read."),
     row("ff_log_dir", Path, "./objs", FFMPEG, NewSessions, "Directory of the logs of ffmpeg processes; `/dev/null` for none."),
     row("ff_log_level", Text, "info", FFMPEG, NewSessions, "`-loglevel` of ffmpeg processes."),

@@ -13,7 +13,7 @@ pub(super) const PUBLISH: &[Row] = &[
     row("mr_latency", Int(Millis), "350", MERGED_READ, AtOnce, "Time it is collected."),
     row("firstpkt_timeout", Int(Millis), "20000", Implemented, AtOnce, "A publisher that sends nothing in this time at the start is dropped.").strict(1.0, i32::MAX as f64),
     row("normal_timeout", Int(Millis), "5000", Implemented, AtOnce, "A publisher that sends nothing for this long later on is dropped.").strict(1.0, i32::MAX as f64),
-    row("parse_sps", BoolOn, "on", Implemented, NewSessions, "Read width, height and profile from the video's parameter sets."),
+    row("parse_sps", BoolOn, "on", Implemented, AtOnce, "Read width, height and profile from the video's parameter sets."),
     row("try_annexb_first", BoolOn, "on", Ignored("the framing of video is recognised by itself"), NewSessions, "Try Annex B framing of H.264 before length prefixes."),
     row("kickoff_for_idle", Float(Seconds), "0", Implemented, AtOnce, "A publisher without players for this long is dropped; 0 for never."),
 ];
