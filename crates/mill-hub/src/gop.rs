@@ -60,12 +60,17 @@ impl Gop {
         if self.running {
             self.store(frame, keep);
             if self.count > max_frames || self.bytes > MAX_BYTES {
-                self.frames = Vec::new();
-                self.running = false;
+                self.abandon();
                 return Place::Lost;
             }
         }
         Place::Inside
+    }
+
+    /// Forgets the running GOP: newcomers start anew at the next keyframe.
+    pub(crate) fn abandon(&mut self) {
+        self.frames = Vec::new();
+        self.running = false;
     }
 
     /// The frames since the start, for a new lane.

@@ -121,6 +121,18 @@ impl Lane {
         inner.headers = headers.clone();
     }
 
+    /// Other settings for a live stream. After a change of its clock nobody may start in what was written
+    /// before.
+    pub(crate) fn reconfigure(&self, options: &StreamOptions, retimed: bool) {
+        let mut inner = self.inner.lock();
+        inner.log.set_window(options.queue_length);
+        inner.gop_cache = options.gop_cache;
+        if retimed {
+            inner.log.forget_join();
+            inner.opening = None;
+        }
+    }
+
     /// Makes a lane that was filled from the running GOP go on from now.
     pub(crate) fn resume(&self, headers: &Headers, dts: Millis, started: bool) {
         let mut inner = self.inner.lock();

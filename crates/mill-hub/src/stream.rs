@@ -19,7 +19,7 @@ use crate::hub::{Registry, StreamId};
 use crate::lane::{Lane, WireFormat};
 use crate::timeline::{Mix, TimeJitter, Timeline};
 
-/// What the vhost says about its streams. Taken when a publisher comes.
+/// What the vhost says about its streams. Taken when a publisher comes; [`Stream::reconfigure`] changes it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StreamOptions {
     /// How timestamps are corrected (`play.time_jitter`).
@@ -53,6 +53,12 @@ impl Default for StreamOptions {
             queue_length: 30_000,
             reduce_sequence_header: false,
         }
+    }
+}
+
+impl StreamOptions {
+    fn timeline_mode(&self) -> TimeJitter {
+        if self.atc { TimeJitter::Off } else { self.jitter }
     }
 }
 
@@ -221,13 +227,36 @@ impl Stream {
             return false;
         }
         inner.live = true;
-        let mode = if options.atc { TimeJitter::Off } else { options.jitter };
-        inner.timeline.restart(mode);
+        inner.timeline.restart(options.timeline_mode());
         inner.options = options;
         for lane in inner.lanes() {
             lane.begin(&inner.options, &inner.headers);
         }
         true
+    }
+
+    /// Gives a live stream other settings. Its viewers stay; those who come before the next keyframe start
+    /// where the stream is if the running GOP was kept under other rules. An idle stream gets its settings
+    /// from its next publisher.
+    pub fn reconfigure(&self, options: &StreamOptions) {
+        let mut inner = self.inner.lock();
+        if !inner.live || inner.options == *options {
+            return;
+        }
+        let old = std::mem::replace(&mut inner.options, options.clone());
+        if old.mix_correct && !options.mix_correct {
+            inner.deliver_held();
+        }
+        let retimed = old.timeline_mode() != options.timeline_mode();
+        if retimed {
+            inner.timeline.set_mode(options.timeline_mode());
+        }
+        if retimed || old.gop_cache != options.gop_cache {
+            inner.gop.abandon();
+        }
+        for lane in inner.lanes() {
+            lane.reconfigure(options, retimed);
+        }
     }
 
     pub(crate) fn end(&self) {

@@ -851,6 +851,107 @@ mod settings {
     }
 }
 
+mod reconfigured {
+    use super::*;
+
+    /// A live stream takes other settings without losing its viewers.
+    #[test]
+    fn a_live_stream_is_reconfigured() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let lane = lane(&hub);
+        let reader = lane.reader();
+        push(&mut publisher, &[(VideoHeader, 0, "avc"), (Keyframe, 0, "k"), (Video, 40, "v")]);
+        let stream = publisher.stream().clone();
+
+        // Without the cache newcomers start live, and a lane made now has nothing to begin with.
+        let uncached = StreamOptions { gop_cache: false, ..as_published() };
+        stream.reconfigure(&uncached);
+        assert_eq!(joined(&reader), pair("V40=avc ", ""));
+        let other = stream.lane(Arc::new(Letters { variant: 1, finish: None })).reader();
+        assert_eq!(joined(&other), pair("V40=avc ", ""));
+
+        // With it again, the next keyframe is where newcomers of every lane start.
+        stream.reconfigure(&as_published());
+        push(&mut publisher, &[(Video, 80, "w"), (Keyframe, 120, "l"), (Video, 160, "x")]);
+        let third = stream.lane(Arc::new(Letters { variant: 2, finish: None })).reader();
+        for reader in [&reader, &other, &third] {
+            assert_eq!(joined(reader), pair("V120=avc ", "K120=l v160=x "));
+        }
+        // A group that has grown too long is given up by the new rule at once.
+        stream.reconfigure(&StreamOptions { gop_cache_max_frames: 2, ..as_published() });
+        push(&mut publisher, &[(Video, 200, "y")]);
+        assert_eq!(joined(&reader), pair("V200=avc ", ""));
+
+        // Who has watched all along has missed nothing.
+        assert_eq!(flushed(&reader, 0), "V0=avc K0=k v40=v v80=w K120=l v160=x v200=y ");
+    }
+
+    #[test]
+    fn a_shorter_queue_counts_at_once() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let reader = lane(&hub).reader();
+        push(&mut publisher, &[(Keyframe, 0, "k")]);
+        reader.flush(0, None, &mut vec![]).unwrap();
+        push(&mut publisher, &[(Keyframe, 5000, "l")]);
+        assert!(flush(&reader, 0).is_ok());
+        publisher.stream().reconfigure(&StreamOptions { queue_length: 1000, ..as_published() });
+        assert_eq!(flush(&reader, 0), Err(Lagged));
+    }
+
+    #[test]
+    fn a_live_clock_changes_its_rule() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, StreamOptions::default());
+        let lane = lane(&hub);
+        let reader = lane.reader();
+        let stream = publisher.stream().clone();
+        push(&mut publisher, &[(Keyframe, 9000, "k"), (Video, 9040, "v")]);
+        // As published, and nobody starts in what has the old clock.
+        stream.reconfigure(&as_published());
+        push(&mut publisher, &[(Video, 9080, "w")]);
+        assert_eq!(joined(&reader), pair("", ""));
+        // From the beginning of the publish, though it was not counted from there until now.
+        stream.reconfigure(&StreamOptions { jitter: TimeJitter::Zero, ..as_published() });
+        push(&mut publisher, &[(Keyframe, 9120, "l")]);
+        // `atc` comes before `time_jitter`.
+        stream.reconfigure(&StreamOptions { atc: true, ..StreamOptions::default() });
+        push(&mut publisher, &[(Keyframe, 9160, "m")]);
+        stream.reconfigure(&StreamOptions::default());
+        push(&mut publisher, &[(Video, 9200, "n")]);
+        flush(&reader, reader.next()).unwrap();
+        let all = text(&readable(&reader));
+        assert!(all.ends_with("v9080=w K120=l K9160=m v9200=n "), "{all}");
+    }
+
+    #[test]
+    fn frames_held_for_their_order_go_out_when_nobody_asks_for_it_any_more() {
+        let hub = Hub::default();
+        let mixed = StreamOptions { mix_correct: true, ..as_published() };
+        let mut publisher = publish(&hub, mixed);
+        let reader = lane(&hub).reader();
+        push(&mut publisher, &[(Keyframe, 0, "k"), (Video, 40, "v")]);
+        assert_eq!(flushed(&reader, 0), "");
+        publisher.stream().reconfigure(&as_published());
+        assert_eq!(flushed(&reader, 0), "K0=k v40=v ");
+        publisher.stream().reconfigure(&StreamOptions { mix_correct: true, ..as_published() });
+        push(&mut publisher, &[(Audio, 60, "b"), (Audio, 80, "c"), (Video, 70, "w")]);
+        assert_eq!(flushed(&reader, 0), "K0=k v40=v a60=b v70=w ", "one kind waits for the other again");
+    }
+
+    #[test]
+    fn settings_of_an_idle_stream_come_with_its_publisher() {
+        let hub = Hub::default();
+        let watch = hub.watch(&id("s"));
+        let reader = watch.stream().lane(Arc::new(LETTERS)).reader();
+        watch.stream().reconfigure(&StreamOptions { gop_cache: false, ..as_published() });
+        let mut publisher = publish(&hub, as_published());
+        push(&mut publisher, &[(Keyframe, 0, "k"), (Video, 40, "v")]);
+        assert_eq!(joined(&reader), pair("", "K0=k v40=v "));
+    }
+}
+
 /// Metadata with one property, or none that means anything. Its numbers happen to be text, too.
 fn script(property: impl IntoIterator<Item = (&'static str, Value)>) -> String {
     let mut object = Object::new().with("width", 2.0);

@@ -70,13 +70,15 @@ impl Timeline {
             return self.now();
         }
         let t = self.unwrap.next(timestamp);
+        // Noted whatever the mode, which may change.
+        let base = *self.base.get_or_insert(t);
         self.out = match self.mode {
             TimeJitter::Full => {
                 let step = t - self.last_in;
                 let step = if (-MAX_STEP..=MAX_STEP).contains(&step) { step } else { JUMP_STEP };
                 (self.out + step).max(0)
             }
-            TimeJitter::Zero => t - *self.base.get_or_insert(t),
+            TimeJitter::Zero => t - base,
             TimeJitter::Off => t,
         };
         self.last_in = t;
