@@ -135,6 +135,7 @@ pub(crate) fn run() -> ExitCode {
     let startup = Startup {
         snapshot: loaded.snapshot,
         planned: loaded.planned,
+        source,
         threads: arguments.threads.map(usize::from),
         demo,
         daemon,

@@ -4,12 +4,13 @@
 
 use std::ffi::OsString;
 use std::fmt;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use mill_config::{Loaded, Report};
 
 /// A configuration's origin.
+#[derive(Debug, Clone)]
 pub(crate) struct Source {
     origin: Origin,
     /// The working directory at the start.
@@ -18,6 +19,7 @@ pub(crate) struct Source {
     overrides: Vec<(String, String)>,
 }
 
+#[derive(Debug, Clone)]
 enum Origin {
     File(PathBuf),
     Environment,
@@ -53,6 +55,25 @@ impl Source {
     /// # Errors
     /// All that is wrong with it.
     pub(crate) fn load(&self) -> Result<Loaded, Problem> {
+        let text = self.text()?;
+        self.check(text.as_deref())
+    }
+
+    /// What stands in the file, if it is one. Blocks likewise.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) fn text(&self) -> Result<Option<Vec<u8>>, Problem> {
+        let Origin::File(path) = &self.origin else { return Ok(None) };
+        let read = std::fs::read(self.base.join(path));
+        read.map(Some).map_err(|error| Problem::Unreadable { path: path.clone(), error })
+    }
+
+    /// Parses and checks `text` in the place of the file's. Blocks for included files.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub(crate) fn check(&self, text: Option<&[u8]>) -> Result<Loaded, Problem> {
         let environment = std::env::vars_os().filter_map(|(name, value)| {
             // What is not UTF-8 cannot be one of ours.
             Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -61,9 +82,8 @@ impl Source {
         let mut read = |path: &str| std::fs::read(self.base.join(path));
         let loaded = match &self.origin {
             Origin::File(path) => {
-                let text = std::fs::read(self.base.join(path))
-                    .map_err(|error| Problem::Unreadable { path: path.clone(), error })?;
-                mill_config::load(Some((&path.to_string_lossy(), &text)), environment, &mut read)
+                let text = text.unwrap_or_default();
+                mill_config::load(Some((&path.to_string_lossy(), text)), environment, &mut read)
             }
             Origin::Environment => mill_config::load(None, environment, &mut read),
             Origin::BuiltIn => {
@@ -75,13 +95,40 @@ impl Source {
     }
 
     /// The file, if it is one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for reloading when the file changes"))]
     pub(crate) fn file(&self) -> Option<PathBuf> {
         match &self.origin {
             Origin::File(path) => Some(self.base.join(path)),
             _ => None,
         }
     }
+
+    /// Puts `text` into the place of the file's, all of it or nothing. A link stays a link, and the file keeps
+    /// its permissions. Blocks until the disk has it.
+    ///
+    /// # Errors
+    /// If there is no file, or the disk says so; then the file is as it was.
+    pub(crate) fn replace(&self, text: &[u8]) -> io::Result<()> {
+        let file = self.file().ok_or(io::ErrorKind::Unsupported)?;
+        replace(&std::fs::canonicalize(file)?, text)
+    }
+}
+
+fn replace(path: &Path, text: &[u8]) -> io::Result<()> {
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".tmp");
+    let temporary = PathBuf::from(temporary);
+    let replaced = (|| {
+        let permissions = std::fs::metadata(path)?.permissions();
+        let mut file = std::fs::File::create(&temporary)?;
+        file.set_permissions(permissions)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    })();
+    if replaced.is_err() {
+        let _ = std::fs::remove_file(&temporary);
+    }
+    replaced
 }
 
 impl fmt::Display for Source {
@@ -108,12 +155,16 @@ mod tests {
         std::fs::write(base.join("conf/vhost.conf"), "vhost a {}").unwrap();
         // The working directory of the tests is another one than `base`.
         let origin = Origin::File("conf/srs.conf".into());
-        let source =
-            Source { origin, base: base.clone(), overrides: vec![("SRS_PID".into(), "x.pid".into())] };
+        let overrides = vec![("SRS_CHUNK_SIZE".into(), "4096".into())];
+        let source = Source { origin, base: base.clone(), overrides };
         let loaded = source.load().unwrap_or_else(|e| panic!("{e}"));
         assert_eq!(loaded.snapshot.vhosts[0].name, "a");
-        assert_eq!(loaded.snapshot.global.pid, Path::new("x.pid"));
+        assert_eq!(loaded.snapshot.global.chunk_size, 4096);
         assert_eq!(source.file(), Some(base.join("conf/srs.conf")));
+
+        source.replace(b"listen 1936;").unwrap();
+        let loaded = source.load().unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(loaded.snapshot.global.listen[0].port(), 1936);
 
         std::fs::remove_dir_all(&base).unwrap();
         assert!(matches!(source.load(), Err(Problem::Unreadable { .. })));

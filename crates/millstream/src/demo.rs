@@ -32,8 +32,10 @@ pub(crate) fn invitation(snapshot: &Snapshot) -> String {
     if let Some(address) = snapshot.global.listen.first() {
         urls.push(format!("rtmp://{}/{APP}/{STREAM}", reachable(*address)));
     }
-    if snapshot.http_server.enabled {
-        urls.push(format!("http://{}/{APP}/{STREAM}.flv", reachable(snapshot.http_server.listen)));
+    if snapshot.http_server.enabled
+        && let Some(address) = snapshot.http_server.listen.first()
+    {
+        urls.push(format!("http://{}/{APP}/{STREAM}.flv", reachable(*address)));
     }
     for url in &urls {
         text.push_str(&format!("  {url}\n"));

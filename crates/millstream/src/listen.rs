@@ -30,7 +30,8 @@ const BACKOFF: Duration = Duration::from_millis(100);
 /// Strangers who are turned away, and a shortage, are logged this often; the line counts the others.
 const REPORT: Duration = Duration::from_secs(1);
 
-/// Binds a TCP listener.
+/// Binds a TCP listener. It may share its address with other processes that say so too (`SO_REUSEPORT`), as
+/// every listener of SRS: so a new server can take over while the old one sees its clients off.
 ///
 /// # Errors
 /// If the address is in use or not ours; the message names it.
@@ -38,6 +39,7 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let bound = (|| {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         socket.set_reuse_address(true)?;
+        socket.set_reuse_port(true)?;
         if address.is_ipv6() {
             // `0.0.0.0:1935` and `[::]:1935` may both be configured.
             socket.set_only_v6(true)?;
@@ -55,14 +57,19 @@ pub(crate) fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub(crate) struct Connections {
     open: AtomicUsize,
     refused: AtomicU64,
-    limit: usize,
+    limit: AtomicUsize,
     report: Throttle,
 }
 
 impl Connections {
     pub(crate) fn new(limit: usize) -> Self {
         let (open, refused) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { open, refused, limit, report: Throttle::new(REPORT) }
+        Self { open, refused, limit: AtomicUsize::new(limit), report: Throttle::new(REPORT) }
+    }
+
+    /// From now on. Who is here stays, whatever the limit.
+    pub(crate) fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// How many were closed because there were too many.
@@ -72,7 +79,7 @@ impl Connections {
 
     fn admit(self: &Arc<Self>) -> Option<Permit> {
         let permit = Permit(self.clone());
-        if self.open.fetch_add(1, Ordering::Relaxed) < self.limit {
+        if self.open.fetch_add(1, Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) {
             Some(permit)
         } else {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -92,8 +99,12 @@ impl Drop for Permit {
 }
 
 /// Accepts for as long as it is run. `serve` runs in a task of its own for each connection.
-pub(crate) async fn accept<F, T>(listener: TcpListener, tasks: Tasks, connections: Arc<Connections>, serve: F)
-where
+pub(crate) async fn accept<F, T>(
+    listener: Arc<TcpListener>,
+    tasks: Tasks,
+    connections: Arc<Connections>,
+    serve: F,
+) where
     F: Fn(u64, TcpStream, SocketAddr) -> T,
     T: Future<Output = ()> + Send + 'static,
 {
@@ -103,7 +114,8 @@ where
                 prepare(&socket);
                 let Some(permit) = connections.admit() else {
                     if connections.report.allows() {
-                        let (max, refused) = (connections.limit, connections.refused());
+                        let (max, refused) =
+                            (connections.limit.load(Ordering::Relaxed), connections.refused());
                         warn!(
                             "exceed connection limits, code=1074, max={max}, client ip={peer} refused, refused={refused}"
                         );
@@ -165,6 +177,11 @@ mod tests {
         assert!(connections.admit().is_none());
         assert_eq!(connections.refused(), 1);
         drop(first);
+        let third = connections.admit().unwrap();
+        connections.set_limit(1);
+        drop(third);
+        assert!(connections.admit().is_none(), "who is here stays, nobody comes");
+        connections.set_limit(2);
         assert!(connections.admit().is_some());
     }
 }

@@ -9,10 +9,14 @@ mod demo;
 mod fanout;
 mod identity;
 mod listen;
+mod listeners;
 mod log;
 mod process;
+mod quit;
+mod reload;
 mod server;
 mod session;
+mod signals;
 mod tasks;
 mod wire;
 

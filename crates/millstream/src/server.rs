@@ -2,32 +2,31 @@
 //!
 //! What can go wrong at the start goes wrong before anything is accepted: the log, the working directory,
 //! the limit of open files and every address are checked first, and the process leaves with the exit code
-//! SRS has for it. From then on only a signal ends it.
+//! SRS has for it. From then on only a signal ends it: at once, or after its clients have left.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::AsRawFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use arc_swap::ArcSwap;
 use mill_config::model::Snapshot;
 use mill_hub::Hub;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::clients::Clients;
+use crate::conf::Source;
 use crate::fanout::Fanout;
-use crate::listen::{self, Connections};
-use crate::process::{self, Daemon, Inherited, Manager, Process};
-use crate::session::http::Door;
-use crate::session::{Context, http, rtmp};
+use crate::listen::Connections;
+use crate::listeners::Listeners;
+use crate::process::{self, Daemon, Inherited, Process};
+use crate::reload::{self, Config, Reloader};
+use crate::session::Context;
+use crate::signals::{Signals, Told};
 use crate::tasks::Tasks;
-use crate::{demo, identity, log};
+use crate::{demo, identity, log, quit};
 
 /// Descriptors that are not connections: listeners, log, event queues, files being read.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -40,6 +39,8 @@ pub(crate) struct Startup {
     pub(crate) snapshot: Snapshot,
     /// Features that are configured but do not exist yet.
     pub(crate) planned: Vec<&'static str>,
+    /// Where both came from, and come from when they are read again.
+    pub(crate) source: Source,
     /// Worker threads; one per core if not said.
     pub(crate) threads: Option<usize>,
     /// Publish the test clip.
@@ -114,95 +115,84 @@ fn run_logged(mut startup: Startup, sockets: Inherited, log: &log::Control) -> R
 async fn serve(
     startup: Startup,
     workers: usize,
-    sockets: Inherited,
+    mut sockets: Inherited,
     process: &mut Process,
     log: &log::Control,
 ) -> Result<(), Error> {
-    let Startup { snapshot, demo, .. } = startup;
-    let mut signals = Signals::new().map_err(Error::Prepare)?;
-    let listeners = Listeners::bind(&snapshot, sockets).map_err(Error::Bind)?;
+    let Startup { snapshot, planned, source, demo, .. } = startup;
+    let mut signals = Signals::new(log.clone()).map_err(Error::Prepare)?;
+    let mut listeners = Listeners::default();
+    let prepared = listeners.prepare(&snapshot, |address| sockets.take(address)).map_err(Error::Bind)?;
+    sockets.close_rest();
     let seed = RandomState::new().hash_one(std::process::id());
     let tasks = Tasks::new(seed);
     let max_connections = snapshot.global.max_connections as usize;
+    let (reload, requests) = reload::channel();
     let context = Arc::new(Context {
         hub: Hub::default(),
         fanout: Fanout::new(tasks.clone(), workers),
         clients: Clients::default(),
         connections: Arc::new(Connections::new(max_connections)),
         seed,
-        config: ArcSwap::from_pointee(snapshot),
+        config: Config::new(snapshot),
+        reload,
     });
-    listeners.accept(&tasks, &context);
+    listeners.commit(prepared, &tasks, &context);
+    if let Some(file) = watched(&source, &context) {
+        tasks.spawn(tasks.next_id(), reload::watch::run(file, context.reload.clone()));
+    }
+    let reloader = Reloader {
+        source,
+        planned,
+        listeners,
+        process: process.settings(log),
+        manager: process.manager().clone(),
+        tasks: tasks.clone(),
+        context: context.clone(),
+    };
+    tasks.spawn(tasks.next_id(), reloader.run(requests));
     if demo {
         tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
     }
     tasks.spawn(tasks.next_id(), process.manager().clone().watchdog());
     process.serving().map_err(Error::Prepare)?;
 
-    tokio::select! {
-        name = signals.end(log, process.manager()) => info!("sig={name}, user terminate program, fast quit"),
-        () = process.orphaned() => warn!("code=1073: asprocess: the parent process is gone, fast quit"),
-    }
+    let signal = tokio::select! {
+        signal = until_the_end(&mut signals, &context) => Some(signal),
+        () = process.orphaned() => None,
+    };
     process.manager().stopping();
+    match signal {
+        Some(signal) if signal.is_graceful(&context) => quit::see_off(&mut signals, signal, &context).await,
+        Some(Told::Quit(signo)) => {
+            info!("sig={signo}, user terminate program, fast quit");
+            info!("cleanup for quit signal fast=1, grace=0");
+        }
+        _ => warn!("code=1073: asprocess: the parent process is gone, fast quit"),
+    }
     let left = tasks.end(DRAIN).await;
     if left > 0 {
         warn!("{left} tasks did not end in time");
     }
-    info!("millstream terminated");
+    info!("srs terminated");
     Ok(())
 }
 
-/// Everything that is listened on, bound before the first connection is accepted.
-struct Listeners {
-    rtmp: Vec<TcpListener>,
-    http: Vec<(Door, TcpListener)>,
-}
-
-impl Listeners {
-    fn bind(snapshot: &Snapshot, mut sockets: Inherited) -> io::Result<Self> {
-        let mut bind = |what, address| bind(what, address, &mut sockets);
-        let mut rtmp = Vec::new();
-        for &address in &snapshot.global.listen {
-            rtmp.push(bind("RTMP", address)?);
-        }
-        let mut http = Vec::new();
-        let (api, delivery) = (&snapshot.http_api, &snapshot.http_server);
-        if delivery.enabled {
-            http.push((Door::Delivery, bind("HTTP-Server", delivery.listen)?));
-        }
-        // The delivery server answers the API's paths too, so one port may be both.
-        if api.enabled && !(delivery.enabled && api.listen == delivery.listen) {
-            http.push((Door::Api, bind("HTTP-API", api.listen)?));
-        }
-        sockets.close_rest();
-        Ok(Self { rtmp, http })
-    }
-
-    fn accept(self, tasks: &Tasks, context: &Arc<Context>) {
-        let connections = &context.connections;
-        for listener in self.rtmp {
-            let context = context.clone();
-            let serve = move |cid, socket, peer| rtmp::serve(context.clone(), cid, socket, peer);
-            let accepting = listen::accept(listener, tasks.clone(), connections.clone(), serve);
-            tasks.spawn(tasks.next_id(), accepting);
-        }
-        for (door, listener) in self.http {
-            let context = context.clone();
-            let serve = move |cid, socket, peer| http::serve(context.clone(), cid, door, socket, peer);
-            let accepting = listen::accept(listener, tasks.clone(), connections.clone(), serve);
-            tasks.spawn(tasks.next_id(), accepting);
+/// Waits for the signal that ends the server, and does what the others say.
+async fn until_the_end(signals: &mut Signals, context: &Context) -> Told {
+    loop {
+        match signals.next().await {
+            quit @ Told::Quit(_) => return quit,
+            other => other.obey(context),
         }
     }
 }
 
-/// Binds, unless a socket for that address was handed over.
-fn bind(what: &str, address: SocketAddr, sockets: &mut Inherited) -> io::Result<TcpListener> {
-    let listener = match sockets.take(address) {
-        Some(inherited) => TcpListener::from_std(inherited)?,
-        None => listen::bind(address)?,
-    };
-    info!("{what} listen at tcp://{address}, fd={}", listener.as_raw_fd());
-    Ok(listener)
+/// The file to be watched, if the configuration wants that.
+fn watched(source: &Source, context: &Context) -> Option<PathBuf> {
+    let global = &context.config.load().global;
+    let wanted = global.inotify_auto_reload || global.auto_reload_for_docker && process::in_container(global);
+    source.file().filter(|_| wanted)
 }
 
 /// Features whose absence lets people in who were meant to stay out.
@@ -210,7 +200,7 @@ const GUARDS: [&str; 4] = ["HTTP callbacks", "referer check", "security", "HTTP 
 
 /// One line that names what was configured and does not exist yet; those that guard access come a second
 /// time, as an error.
-fn report_planned(planned: &[&str]) {
+pub(crate) fn report_planned(planned: &[&str]) {
     if !planned.is_empty() {
         warn!("configured but not available yet: {}", planned.join(", "));
     }
@@ -221,7 +211,7 @@ fn report_planned(planned: &[&str]) {
 }
 
 /// Makes room for the connections the configuration allows.
-fn reserve_descriptors(connections: u64) -> Result<(), Error> {
+pub(crate) fn reserve_descriptors(connections: u64) -> Result<(), Error> {
     let wanted = connections + OWN_DESCRIPTORS;
     let limit = getrlimit(Resource::Nofile);
     if limit.current.is_none_or(|current| current >= wanted) {
@@ -232,46 +222,4 @@ fn reserve_descriptors(connections: u64) -> Result<(), Error> {
         let limit = limit.maximum.or(limit.current).unwrap_or(0);
         Error::Descriptors { wanted: connections, limit }
     })
-}
-
-/// The signals operators send.
-struct Signals {
-    term: tokio::signal::unix::Signal,
-    int: tokio::signal::unix::Signal,
-    quit: tokio::signal::unix::Signal,
-    hup: tokio::signal::unix::Signal,
-    usr1: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            term: signal(SignalKind::terminate())?,
-            int: signal(SignalKind::interrupt())?,
-            quit: signal(SignalKind::quit())?,
-            hup: signal(SignalKind::hangup())?,
-            usr1: signal(SignalKind::user_defined1())?,
-        })
-    }
-
-    /// Waits for a signal that ends the server; gives its number.
-    async fn end(&mut self, log: &log::Control, manager: &Manager) -> i32 {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return 15,
-                _ = self.int.recv() => return 2,
-                _ = self.quit.recv() => return 3,
-                // Unhandled they would kill the process under its viewers.
-                _ = self.hup.recv() => {
-                    manager.reloading();
-                    warn!("SIGHUP: reload is not available yet; the configuration stays");
-                    manager.ready();
-                }
-                _ = self.usr1.recv() => {
-                    log.reopen();
-                    warn!("reopen the log file, signo=10");
-                }
-            }
-        }
-    }
 }

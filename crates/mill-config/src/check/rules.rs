@@ -253,8 +253,14 @@ fn listeners(root: &View<'_>) -> Vec<Listener> {
     }
     let mut block = |path: &str, transport, shared| {
         let view = path.split('.').fold(*root, |view, name| view.block(name));
-        if let Some(address) = endpoint(&view, "listen").filter(|_| view.is_on("enabled")) {
-            let span = at(&view, "listen");
+        if !view.is_on("enabled") {
+            return;
+        }
+        let given = view.given("listen").map_or(&[][..], |listen| &listen.args);
+        let count = if view.row("listen").takes_many() { usize::MAX } else { 1 };
+        for (index, text) in view.list("listen").into_iter().enumerate().take(count) {
+            let Ok(address) = value::endpoint(text) else { continue };
+            let span = given.get(index).map(|word| word.span).or_else(|| at(&view, "listen"));
             found.push(Listener { transport, address, path: format!("{path}.listen"), span, shared });
         }
     };

@@ -8,8 +8,8 @@ super::block! {
     pub struct HttpApi {
         /// Serve the API.
         enabled: bool = "enabled",
-        /// Its endpoint; the same as that of the HTTP server if one listener serves both.
-        listen: SocketAddr = "listen",
+        /// Its endpoints, at least one; one that the HTTP server has too serves both.
+        listen: Vec<SocketAddr> = "listen",
         /// Allow web pages of other origins.
         crossdomain: bool = "crossdomain",
     }
@@ -20,8 +20,8 @@ super::block! {
     pub struct HttpServer {
         /// Serve live streams over HTTP.
         enabled: bool = "enabled",
-        /// Its endpoint.
-        listen: SocketAddr = "listen",
+        /// Its endpoints, at least one.
+        listen: Vec<SocketAddr> = "listen",
         /// Allow web pages of other origins.
         crossdomain: bool = "crossdomain",
         /// Directory served at `/`; relative to the working directory.

@@ -1,7 +1,7 @@
 //! `http_api` and `http_server`.
 
 use super::Effect::{AtOnce, NeedsRestart, RebindsListener};
-use super::Kind::{BoolOff, BoolOn, Endpoint, Path, Text};
+use super::Kind::{BoolOff, BoolOn, Endpoint, Endpoints, Path, Text};
 use super::Status::{Implemented, Planned};
 use super::{Row, Status, block, row};
 
@@ -14,7 +14,7 @@ const FILES: Status = Planned("file server");
 
 pub(super) const API: &[Row] = &[
     row("enabled", BoolOff, "off", REST_OF_API, RebindsListener, "Serve the HTTP API."),
-    row("listen", Endpoint, "1985", Implemented, RebindsListener, "Endpoint of the API; the same as that of `http_server` to serve both on one port."),
+    row("listen", Endpoints, "1985", Implemented, RebindsListener, "Endpoints of the API; one that `http_server` has too serves both."),
     row("crossdomain", BoolOn, "on", Implemented, AtOnce, "Allow web pages of other origins (CORS)."),
     block("raw_api", RAW, RAW_API, AtOnce, "Remote control over `/api/v1/raw`."),
     block("auth", AUTH, API_AUTH, AtOnce, "HTTP Basic authentication of the API."),
@@ -23,7 +23,7 @@ pub(super) const API: &[Row] = &[
 
 pub(super) const SERVER: &[Row] = &[
     row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve live streams and files over HTTP."),
-    row("listen", Endpoint, "8080", Implemented, RebindsListener, "Endpoint of the HTTP server."),
+    row("listen", Endpoints, "8080", Implemented, RebindsListener, "Endpoints of the HTTP server."),
     row("crossdomain", BoolOn, "on", Implemented, AtOnce, "Allow web pages of other origins (CORS)."),
     row("dir", Path, "./objs/nginx/html", FILES, NeedsRestart, "Directory served at `/`."),
     block("https", SERVER_HTTPS, HTTPS, RebindsListener, "The same over TLS."),

@@ -104,6 +104,18 @@ impl Fanout {
     }
 }
 
+impl Fanout {
+    /// Gives the viewers of all streams for which `pace` has one that pace from now on.
+    pub(crate) fn repace(&self, pace: impl Fn(&StreamId) -> Option<Pace>) {
+        let lanes = self.0.lanes.lock();
+        for ((stream, _), shards) in lanes.iter() {
+            if let Some(pace) = pace(stream) {
+                shards.iter().for_each(|inbox| inbox.set_pace(pace));
+            }
+        }
+    }
+}
+
 impl Shared {
     /// Forgets a shard that has closed its inbox.
     fn forget(&self, lane: &Lane) {

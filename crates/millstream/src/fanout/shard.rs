@@ -69,6 +69,11 @@ impl Inbox {
         None
     }
 
+    pub(super) fn set_pace(&self, pace: Pace) {
+        self.state.lock().pace = Some(pace);
+        self.news.notify_one();
+    }
+
     /// Makes the shard look at its viewers' flags.
     pub(super) fn poke(&self) {
         self.state.lock().poked = true;

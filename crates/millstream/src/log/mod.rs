@@ -90,7 +90,6 @@ impl Control {
     ///
     /// # Errors
     /// If the new log file cannot be opened; then nothing has changed.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the reload of a configuration"))]
     pub(crate) fn apply(&self, conf: &model::Log, utc: bool) -> io::Result<()> {
         let mut place = self.place.lock();
         let wanted = Place::of(conf);

@@ -12,8 +12,10 @@ mod parent;
 mod pid_file;
 
 use std::io;
+use std::sync::Arc;
 
-use mill_config::model::Global;
+use mill_config::model::{Global, Snapshot};
+use parking_lot::Mutex;
 
 pub(crate) use self::daemon::Daemon;
 pub(crate) use self::inherited::Inherited;
@@ -21,12 +23,18 @@ pub(crate) use self::manager::Manager;
 
 use self::parent::{Orphan, Parent};
 use self::pid_file::PidFile;
+use crate::log;
 
 /// Whether this configuration asks for a daemon, here and now: not in a container, whose first process must
 /// stay, and not where a service manager waits for this very process.
 pub(crate) fn wants_daemon(global: &Global) -> bool {
-    let container = global.in_docker || container::detected();
-    global.daemon && !(container && global.disable_daemon_for_docker) && !manager::waits_for_us()
+    let container = global.disable_daemon_for_docker && in_container(global);
+    global.daemon && !container && !manager::waits_for_us()
+}
+
+/// Whether this is a container, or is to be taken for one.
+pub(crate) fn in_container(global: &Global) -> bool {
+    global.in_docker || container::detected()
 }
 
 /// Why the process cannot stand as it should.
@@ -36,6 +44,8 @@ pub(crate) enum Error {
     PidFile(#[from] pid_file::Error),
     #[error("{0}")]
     Orphan(#[from] Orphan),
+    #[error("{0}")]
+    Log(io::Error),
 }
 
 impl Error {
@@ -44,16 +54,18 @@ impl Error {
         match self {
             Self::PidFile(e) => e.code(),
             Self::Orphan(_) => Orphan::CODE,
+            // A configuration that cannot be used.
+            Self::Log(_) => 1023,
         }
     }
 }
 
-/// The standing of a server. Dropping it removes the pid file.
+/// The standing of a server. Dropping it, and all [`Settings`], removes the pid file.
 pub(crate) struct Process {
     parent: Parent,
     daemon: Option<Daemon>,
     manager: Manager,
-    _pid_file: PidFile,
+    pid_file: Arc<Mutex<PidFile>>,
 }
 
 impl Process {
@@ -64,7 +76,12 @@ impl Process {
     pub(crate) fn begin(global: &Global, daemon: Option<Daemon>) -> Result<Self, Error> {
         let parent = Parent::to_follow(global.asprocess)?;
         let pid_file = PidFile::lock(&global.pid)?;
-        Ok(Self { parent, daemon, manager: Manager::from_environment(), _pid_file: pid_file })
+        Ok(Self {
+            parent,
+            daemon,
+            manager: Manager::from_environment(),
+            pid_file: Arc::new(Mutex::new(pid_file)),
+        })
     }
 
     /// Tells everybody who waits for it that the server serves, and lets a daemon go.
@@ -81,8 +98,39 @@ impl Process {
         self.parent.gone().await;
     }
 
+    /// What of the process follows the configuration.
+    pub(crate) fn settings(&self, log: &log::Control) -> Settings {
+        Settings { log: log.clone(), pid_file: self.pid_file.clone() }
+    }
+
     /// The way to the service manager.
     pub(crate) fn manager(&self) -> &Manager {
         &self.manager
+    }
+}
+
+/// What of the process follows the configuration: the log and the pid file. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Settings {
+    log: log::Control,
+    pid_file: Arc<Mutex<PidFile>>,
+}
+
+impl Settings {
+    /// Takes the new values. Opens files, so not for a task that serves sockets.
+    ///
+    /// # Errors
+    /// If a file cannot be opened, or another server holds the pid file; then nothing has changed.
+    pub(crate) fn apply(&self, conf: &Snapshot) -> Result<(), Error> {
+        let mut pid_file = self.pid_file.lock();
+        let new = match pid_file.is_for(&conf.global.pid) {
+            true => None,
+            false => Some(PidFile::lock(&conf.global.pid)?),
+        };
+        self.log.apply(&conf.log, conf.global.utc_time).map_err(Error::Log)?;
+        if let Some(new) = new {
+            *pid_file = new;
+        }
+        Ok(())
     }
 }

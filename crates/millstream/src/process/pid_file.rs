@@ -77,6 +77,13 @@ impl PidFile {
     }
 }
 
+impl PidFile {
+    /// Whether this is the file of that name.
+    pub(super) fn is_for(&self, path: &Path) -> bool {
+        self.0.as_ref().map_or(Path::new(NONE), |(own, _)| own) == path
+    }
+}
+
 impl Drop for PidFile {
     fn drop(&mut self) {
         // Not that of a successor, if somebody has put one in its place.

@@ -73,6 +73,8 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
     let (vhost, stream) = admit(ctx, peer, &request).await?;
     let publisher = ctx.hub.publish(&stream, stream_options(&vhost)).map_err(|_| Refusal::Busy)?;
     let presence = enter(ctx, peer, request, stream);
+    let vhost = confirm(ctx, &vhost)?;
+    publisher.stream().reconfigure(&stream_options(&vhost));
     Ok(Publishing { vhost, publisher, presence })
 }
 
@@ -81,6 +83,7 @@ pub(crate) async fn play(ctx: &Context, peer: &Peer, request: Request) -> Result
     let (vhost, stream) = admit(ctx, peer, &request).await?;
     let watch = ctx.hub.watch(&stream);
     let presence = enter(ctx, peer, request, stream);
+    let vhost = confirm(ctx, &vhost)?;
     Ok(Playing { vhost, watch, presence })
 }
 
@@ -100,6 +103,17 @@ fn identify(config: &Snapshot, request: &Request) -> Result<(Arc<Vhost>, StreamI
     }
     let stream = StreamId { vhost: vhost.name.clone(), app: request.app.clone(), name: request.name.clone() };
     Ok((vhost.clone(), stream))
+}
+
+/// Looks at the vhost once more, now that the client is in the table. A reload first exchanges the
+/// configuration and then treats the clients it finds: who was not there yet sees the new value here.
+fn confirm(ctx: &Context, admitted: &Vhost) -> Result<Arc<Vhost>, Refusal> {
+    let config = ctx.config.load();
+    match config.vhosts.iter().find(|vhost| vhost.name == admitted.name) {
+        Some(vhost) if vhost.enabled => Ok(vhost.clone()),
+        Some(_) => Err(Refusal::VhostDisabled),
+        None => Err(Refusal::NoVhost),
+    }
 }
 
 fn enter(ctx: &Context, peer: &Peer, request: Request, stream: StreamId) -> Presence {

@@ -9,18 +9,19 @@ pub(crate) mod rtmp;
 
 use std::sync::Arc;
 
-use arc_swap::ArcSwap;
-use mill_config::model::Snapshot;
 use mill_hub::Hub;
 
 use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::listen::Connections;
+use crate::reload::{self, Config};
 
 /// What every session may use. One per server.
 pub(crate) struct Context {
     /// The configuration in force; a session reads it when it makes a decision.
-    pub(crate) config: ArcSwap<Snapshot>,
+    pub(crate) config: Config,
+    /// Changes it.
+    pub(crate) reload: reload::Handle,
     pub(crate) hub: Hub,
     pub(crate) fanout: Fanout,
     pub(crate) clients: Clients,

@@ -19,6 +19,7 @@ mod log;
 mod pause;
 mod publish_play;
 mod publish_timeout;
+mod reload;
 mod shutdown;
 mod slow_viewer;
 mod systemd;

@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use mill_config::model;
 use mill_hub::Publisher;
 use mill_media::flv::script::Metadata;
 use mill_media::flv::tag;
@@ -18,11 +19,15 @@ use tracing::{debug, info, warn};
 use super::{Connection, End, Waited};
 use crate::clients::Kind;
 use crate::identity;
+use crate::reload::Follow;
 use crate::session::admit::{self, Publishing};
 
 /// Metadata and decoder configurations are given to every newcomer and repeated at every keyframe, so they must
 /// be small. Real ones have some hundred bytes, with ICC profiles a few thousand.
 const MAX_HEADER: usize = 64 * 1024;
+
+/// A publisher that is silent looks so often whether its settings have changed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Serves a publish from the request to its end. `Ok`: the peer may ask for something else.
 pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -> Result<(), End> {
@@ -68,7 +73,12 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
 }
 
 async fn follow(peer: &mut Connection, mut feed: Feed, watch: &mut Watchdog) -> Result<(), End> {
+    let mut conf = Follow::new(&feed.publisher.stream().id().vhost);
     loop {
+        if let Some(vhost) = conf.news(&peer.ctx.config) {
+            watch.adopt(&vhost.publish);
+            feed.parse_sps = vhost.publish.parse_sps;
+        }
         while let Some(event) = peer.poll()? {
             match event {
                 Event::Media(message) => {
@@ -105,10 +115,18 @@ impl Watchdog {
         if self.any { self.normal } else { self.first }
     }
 
+    /// Goes by other settings from now on.
+    fn adopt(&mut self, conf: &model::Publish) {
+        self.first = conf.first_packet_timeout;
+        self.normal = conf.normal_timeout;
+        self.idle = conf.kickoff_for_idle;
+    }
+
     /// When to look again, at the latest.
     fn next(&self) -> Instant {
         let silent = self.heard + self.patience();
-        if self.idle.is_zero() { silent } else { silent.min(self.watched + self.idle) }
+        let due = if self.idle.is_zero() { silent } else { silent.min(self.watched + self.idle) };
+        due.min(Instant::now() + LOOK)
     }
 
     /// Takes note of signs of life, from the publisher and from its viewers.

@@ -1,13 +1,13 @@
 //! The real binary on free ports with a written-out SRS configuration.
 
 use super::process::Process;
-use super::{SOON, pause};
+use super::{SOON, pause, wait_until};
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
-use std::sync::Once;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
 /// What a test writes into the configuration beside ports, log and HTTP-FLV, which every one needs.
@@ -60,6 +60,7 @@ impl Conf {
             "listen 127.0.0.1:{rtmp};
 max_connections 1500;
 daemon off;
+auto_reload_for_docker off;
 pid \"{dir}/srs.pid\";
 srs_log_tank console;
 srs_log_level trace;
@@ -97,12 +98,18 @@ fn free_port() -> u16 {
     const FIRST: u32 = 12_000;
     const COUNT: u32 = 12_000;
     static NEXT: AtomicU32 = AtomicU32::new(0);
+    static CLAIMS: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     // Two test processes side by side begin far from each other.
     let offset = std::process::id().wrapping_mul(61);
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = (FIRST + offset.wrapping_add(step) % COUNT) as u16;
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+        // Servers share ports on purpose, so that a port is in use would go unnoticed between two test
+        // processes. The UDP port of that number says whose it is, as long as this process lives.
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && let Ok(claim) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))
+        {
+            CLAIMS.lock().expect("no holder panics").push(claim);
             return port;
         }
     }
@@ -200,6 +207,38 @@ impl Server {
 
     pub(crate) fn signal(&self, signal: Signal) {
         self.process.signal(signal);
+    }
+
+    /// Writes another configuration over the one it was started with.
+    pub(crate) fn write(&self, text: &str) {
+        std::fs::write(self.dir().join("srs.conf"), text).expect("the configuration can be written");
+    }
+
+    /// Gives it another configuration by SIGHUP; a refusal is a failure of the test.
+    #[track_caller]
+    pub(crate) fn reload(&self, conf: &Conf) {
+        let lines = self.try_reload(&conf.text(self.ports, self.dir()));
+        assert!(lines.contains("reload config success."), "{lines}");
+    }
+
+    /// The same with any text; gives what it has logged about it.
+    #[track_caller]
+    pub(crate) fn try_reload(&self, text: &str) -> String {
+        self.write(text);
+        self.reload_file()
+    }
+
+    /// Makes it read its file again; gives what it has logged since.
+    #[track_caller]
+    pub(crate) fn reload_file(&self) -> String {
+        let before = self.log().len();
+        let since = || self.log().get(before..).unwrap_or_default().to_string();
+        self.signal(Signal::HUP);
+        wait_until("the reload has ended", SOON, || {
+            let log = since();
+            log.contains("reload config success.") || log.contains("reload config failed")
+        });
+        since()
     }
 
     /// Its exit status, if it ends within the deadline.

@@ -1,0 +1,186 @@
+//! What is listened on: one socket for each address the configuration names, and the service behind it.
+//!
+//! A change of the set has two steps. [`Listeners::prepare`] binds what is new, which may fail and then has
+//! changed nothing; [`Listeners::commit`] starts to accept there and closes what nobody wants any more.
+//! Connections that were accepted stay, whatever becomes of the socket they came by. An address that goes from
+//! one service to another keeps its socket.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use mill_config::model::Snapshot;
+use tokio::net::TcpListener;
+use tracing::info;
+
+use crate::listen;
+use crate::session::http::Door;
+use crate::session::{Context, http, rtmp};
+use crate::tasks::Tasks;
+
+/// What answers on an address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Service {
+    Rtmp,
+    Http(Door),
+}
+
+impl Service {
+    /// SRS's name for it in its log.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Rtmp => "RTMP",
+            Self::Http(Door::Api) => "HTTP-API",
+            Self::Http(Door::Delivery) => "HTTP-Server",
+        }
+    }
+}
+
+/// The addresses and services a configuration asks for. Its check has made sure that they do not collide.
+fn wanted(conf: &Snapshot) -> BTreeMap<SocketAddr, Service> {
+    let (api, delivery) = (&conf.http_api, &conf.http_server);
+    let mut wanted = BTreeMap::new();
+    if api.enabled {
+        wanted.extend(api.listen.iter().map(|&address| (address, Service::Http(Door::Api))));
+    }
+    // The delivery server answers the API's paths too, so one address may be both.
+    if delivery.enabled {
+        wanted.extend(delivery.listen.iter().map(|&address| (address, Service::Http(Door::Delivery))));
+    }
+    wanted.extend(conf.global.listen.iter().map(|&address| (address, Service::Rtmp)));
+    wanted
+}
+
+/// All listeners of a server.
+#[derive(Default)]
+pub(crate) struct Listeners(BTreeMap<SocketAddr, Open>);
+
+struct Open {
+    service: Service,
+    socket: Arc<TcpListener>,
+    /// The task that accepts.
+    task: u64,
+}
+
+/// The listeners of a configuration that is not in force yet. Dropping it closes what was bound for it.
+pub(crate) struct Prepared {
+    wanted: BTreeMap<SocketAddr, Service>,
+    bound: BTreeMap<SocketAddr, TcpListener>,
+}
+
+impl Listeners {
+    /// Binds what `conf` wants and is not open yet. `inherited` gives the socket for an address that somebody
+    /// has bound for us, if there is one.
+    ///
+    /// # Errors
+    /// If an address is in use or not ours.
+    pub(crate) fn prepare(
+        &self,
+        conf: &Snapshot,
+        mut inherited: impl FnMut(SocketAddr) -> Option<std::net::TcpListener>,
+    ) -> io::Result<Prepared> {
+        let wanted = wanted(conf);
+        let mut bound = BTreeMap::new();
+        for &address in wanted.keys().filter(|address| !self.0.contains_key(address)) {
+            let socket = match inherited(address) {
+                Some(socket) => TcpListener::from_std(socket)?,
+                None => listen::bind(address)?,
+            };
+            bound.insert(address, socket);
+        }
+        Ok(Prepared { wanted, bound })
+    }
+
+    /// Listens on exactly what was prepared.
+    pub(crate) fn commit(&mut self, prepared: Prepared, tasks: &Tasks, context: &Arc<Context>) {
+        let Prepared { wanted, mut bound } = prepared;
+        let mut before = std::mem::take(&mut self.0);
+        for (address, service) in wanted {
+            let (socket, open) = match (before.remove(&address), bound.remove(&address)) {
+                (Some(open), _) if open.service == service => {
+                    self.0.insert(address, open);
+                    continue;
+                }
+                (Some(open), _) => (open.socket.clone(), Some(open)),
+                (None, Some(socket)) => (Arc::new(socket), None),
+                // Whatever is wanted is open or was bound.
+                (None, None) => continue,
+            };
+            if let Some(open) = open {
+                tasks.cut(open.task);
+            }
+            info!("{} listen at tcp://{address}, fd={}", service.name(), socket.as_raw_fd());
+            let task = tasks.next_id();
+            accept(socket.clone(), service, task, tasks, context);
+            self.0.insert(address, Open { service, socket, task });
+        }
+        close(before, tasks);
+    }
+
+    /// Listens on nothing any more.
+    pub(crate) fn close(&mut self, tasks: &Tasks) {
+        close(std::mem::take(&mut self.0), tasks);
+    }
+}
+
+fn close(listeners: BTreeMap<SocketAddr, Open>, tasks: &Tasks) {
+    for (address, open) in listeners {
+        tasks.cut(open.task);
+        info!("{} close listener at tcp://{address}", open.service.name());
+    }
+}
+
+fn accept(socket: Arc<TcpListener>, service: Service, id: u64, tasks: &Tasks, context: &Arc<Context>) {
+    let (connections, context) = (context.connections.clone(), context.clone());
+    match service {
+        Service::Rtmp => {
+            let serve = move |cid, socket, peer| rtmp::serve(context.clone(), cid, socket, peer);
+            tasks.spawn(id, listen::accept(socket, tasks.clone(), connections, serve));
+        }
+        Service::Http(door) => {
+            let serve = move |cid, socket, peer| http::serve(context.clone(), cid, door, socket, peer);
+            tasks.spawn(id, listen::accept(socket, tasks.clone(), connections, serve));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, expected: &[&str]) {
+        let mut no_files = |_: &str| Err(io::ErrorKind::NotFound.into());
+        let conf = mill_config::load(Some(("test", text.as_bytes())), [], &mut no_files).unwrap().snapshot;
+        let shown =
+            wanted(&conf).into_iter().map(|(address, service)| format!("{} {address}", service.name()));
+        assert_eq!(shown.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn one_socket_for_each_address() {
+        check(
+            "listen 1935 [::]:1935 127.0.0.1:1936; http_api { enabled on; listen 1985 [::1]:1985; } http_server { enabled on; }",
+            &[
+                "RTMP 0.0.0.0:1935",
+                "HTTP-API 0.0.0.0:1985",
+                "HTTP-Server 0.0.0.0:8080",
+                "RTMP 127.0.0.1:1936",
+                "RTMP [::]:1935",
+                "HTTP-API [::1]:1985",
+            ],
+        );
+        check("listen 1; http_api { listen 1985; } http_server { listen 8080; }", &["RTMP 0.0.0.0:1"]);
+    }
+
+    #[test]
+    fn both_http_services_on_one_address() {
+        let shared = "http_api { enabled on; listen 8080 1985; } http_server { enabled on; listen 8080; }";
+        check(
+            &format!("listen 1; {shared}"),
+            &["RTMP 0.0.0.0:1", "HTTP-API 0.0.0.0:1985", "HTTP-Server 0.0.0.0:8080"],
+        );
+    }
+}

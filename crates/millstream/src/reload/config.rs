@@ -1,0 +1,85 @@
+//! The configuration in force, as everybody reads it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use arc_swap::{ArcSwap, Guard};
+use mill_config::model::{Snapshot, Vhost};
+
+/// The configuration in force. Whoever makes a decision loads it; what lives long keeps a [`Follow`].
+pub(crate) struct Config {
+    snapshot: ArcSwap<Snapshot>,
+    /// How often it was replaced.
+    epoch: AtomicU64,
+}
+
+impl Config {
+    pub(crate) fn new(snapshot: Snapshot) -> Self {
+        Self { snapshot: ArcSwap::from_pointee(snapshot), epoch: AtomicU64::new(0) }
+    }
+
+    /// For a look of a few instructions.
+    pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
+        self.snapshot.load()
+    }
+
+    /// For a look that may take longer.
+    pub(crate) fn load_full(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Only a reload does this: what it changes beside the value is in [`super::Reloader`].
+    pub(super) fn replace(&self, snapshot: Arc<Snapshot>) {
+        self.snapshot.store(snapshot);
+        // After the value: who sees the number sees the value.
+        self.epoch.fetch_add(1, Ordering::Release);
+    }
+}
+
+/// A long-lived session's view of its vhost. To ask for news costs one load of a counter.
+#[derive(Debug)]
+pub(crate) struct Follow {
+    vhost: String,
+    seen: Option<u64>,
+}
+
+impl Follow {
+    /// The vhost of that exact name.
+    pub(crate) fn new(vhost: &str) -> Self {
+        Self { vhost: vhost.to_owned(), seen: None }
+    }
+
+    /// The vhost as it is now, if the configuration was replaced since the last call, and at the first one.
+    pub(crate) fn news(&mut self, config: &Config) -> Option<Arc<Vhost>> {
+        let epoch = config.epoch.load(Ordering::Acquire);
+        if self.seen == Some(epoch) {
+            return None;
+        }
+        self.seen = Some(epoch);
+        config.load().vhosts.iter().find(|vhost| vhost.name == self.vhost).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(text: &str) -> Snapshot {
+        let mut no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+        mill_config::load(Some(("test", text.as_bytes())), [], &mut no_files).unwrap().snapshot
+    }
+
+    #[test]
+    fn news_come_once() {
+        let config =
+            Config::new(snapshot("listen 1; vhost a { chunk_size 1000; } vhost __defaultVhost__ { }"));
+        let mut follow = Follow::new("a");
+        assert_eq!(follow.news(&config).unwrap().chunk_size, 1000);
+        assert!(follow.news(&config).is_none());
+        config.replace(Arc::new(snapshot("listen 1; vhost a { chunk_size 2000; }")));
+        assert_eq!(follow.news(&config).unwrap().chunk_size, 2000);
+        assert!(follow.news(&config).is_none());
+        config.replace(Arc::new(snapshot("listen 1; vhost __defaultVhost__ { }")));
+        assert!(follow.news(&config).is_none(), "a vhost that is gone has no news, and no substitute");
+    }
+}

@@ -1,0 +1,439 @@
+//! Another configuration takes the place of the running one.
+//!
+//! One task, the [`Reloader`], owns the change. A signal, the [`watch`] over the file and the API ask it in the
+//! same way and get the same [`Outcome`]. It reads, checks and compares the whole configuration; then it does
+//! everything that can fail: bind new addresses, open a new log. Only then anything changes, and from there on
+//! nothing fails. Whatever was wrong before leaves the server as it was, and the log says what, with the place.
+//!
+//! Sessions that are not concerned never notice. [`Plan`] says what has to be done beside exchanging the value;
+//! a directive that is not named there is read where it is needed, by the next connection, request or tick.
+//! What only a restart can change keeps its old value, and every reload says so again.
+//!
+//! Disks are waited for on threads of their own, at most [`DISK`]; requests wait in a queue of [`MAX_WAITING`].
+
+mod config;
+pub(crate) mod watch;
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mill_config::model::Snapshot;
+use mill_config::spec::Effect;
+use mill_config::{Change, Loaded, Report, Severity, diff};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{error, info, warn};
+
+pub(crate) use self::config::{Config, Follow};
+
+use crate::clients::Kind;
+use crate::conf::{Problem, Source};
+use crate::listeners::Listeners;
+use crate::process::{self, Manager};
+use crate::session::Context;
+use crate::session::admit;
+use crate::tasks::Tasks;
+use crate::{log, server};
+
+/// Requests that may wait. Each reads the newest file, so more would only repeat.
+const MAX_WAITING: usize = 16;
+
+/// How long a disk may take before the reload is given up.
+const DISK: Duration = Duration::from_secs(30);
+
+/// Mistakes that are told to the API; the log has them all.
+const MAX_TOLD: usize = 10;
+
+/// Who asks for a reload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    Signal,
+    FileChange,
+    Api,
+}
+
+impl Cause {
+    fn describe(self) -> &'static str {
+        match self {
+            Self::Signal => "signo=1",
+            Self::FileChange => "the file has changed",
+            Self::Api => "by the API",
+        }
+    }
+}
+
+/// How far a reload has come: SRS's numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// There was none yet.
+    Init = 0,
+    Parsing = 10,
+    /// Everything was read; the content is being checked.
+    Transforming = 20,
+    Applying = 30,
+    Finished = 90,
+}
+
+/// What became of a reload, as SRS's `reload-fetch` tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Outcome {
+    /// Changes with each reload.
+    pub(crate) rid: String,
+    /// Where it stands or has ended.
+    pub(crate) state: State,
+    /// SRS's number of the mistake; 0 for none.
+    pub(crate) err: u32,
+    pub(crate) msg: String,
+}
+
+enum Request {
+    Reload(Cause, oneshot::Sender<Outcome>),
+    Close(oneshot::Sender<()>),
+}
+
+/// The way to ask for a reload. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Handle {
+    requests: mpsc::Sender<Request>,
+    last: Arc<Mutex<Outcome>>,
+}
+
+/// The other end of [`Handle`].
+pub(crate) struct Requests {
+    requests: mpsc::Receiver<Request>,
+    last: Arc<Mutex<Outcome>>,
+}
+
+pub(crate) fn channel() -> (Handle, Requests) {
+    let (sender, receiver) = mpsc::channel(MAX_WAITING);
+    let none = Outcome { rid: String::new(), state: State::Init, err: 0, msg: String::new() };
+    let last = Arc::new(Mutex::new(none));
+    (Handle { requests: sender, last: last.clone() }, Requests { requests: receiver, last })
+}
+
+impl Handle {
+    /// Reads the configuration again and waits for what becomes of it.
+    pub(crate) async fn reload(&self, cause: Cause) -> Outcome {
+        self.request(|reply| Request::Reload(cause, reply)).await
+    }
+
+    /// The same without waiting.
+    pub(crate) fn ask(&self, cause: Cause) {
+        // In a full queue there is one behind the running reload, and that will read what we would.
+        let _ = self.requests.try_send(Request::Reload(cause, oneshot::channel().0));
+    }
+
+    /// What became of the last reload, or how far it has come.
+    pub(crate) fn last(&self) -> Outcome {
+        self.last.lock().clone()
+    }
+
+    /// Listens no more, and changes nothing any more: the server is about to end.
+    pub(crate) async fn close(&self) {
+        let (reply, closed) = oneshot::channel();
+        if self.requests.send(Request::Close(reply)).await.is_ok() {
+            let _ = closed.await;
+        }
+    }
+
+    async fn request(&self, request: impl FnOnce(oneshot::Sender<Outcome>) -> Request) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        let _ = self.requests.send(request(reply)).await;
+        // Nobody answers once the server ends.
+        outcome.await.unwrap_or_else(|_| Failure::Quitting.outcome(self.last().rid))
+    }
+}
+
+/// Owns the running configuration and what is listened on.
+pub(crate) struct Reloader {
+    pub(crate) source: Source,
+    /// Features that the running configuration asks for and that do not exist yet.
+    pub(crate) planned: Vec<&'static str>,
+    pub(crate) listeners: Listeners,
+    pub(crate) process: process::Settings,
+    /// Hears when a reload begins and ends.
+    pub(crate) manager: Manager,
+    pub(crate) tasks: Tasks,
+    pub(crate) context: Arc<Context>,
+}
+
+/// Why a reload changed nothing.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("{0}")]
+    Config(#[from] Problem),
+    #[error("the disk has not answered for {DISK:?}")]
+    Disk,
+    #[error("{0}")]
+    Descriptors(server::Error),
+    #[error("{0}")]
+    Bind(io::Error),
+    #[error("{0}")]
+    Process(process::Error),
+    #[error("the server is about to end")]
+    Quitting,
+}
+
+impl Failure {
+    fn code(&self) -> u32 {
+        match self {
+            // SRS's numbers: a bad configuration; an address that cannot be bound.
+            Self::Config(_) | Self::Disk | Self::Descriptors(_) | Self::Process(_) | Self::Quitting => 1023,
+            Self::Bind(_) => 1002,
+        }
+    }
+
+    fn state(&self) -> State {
+        match self {
+            Self::Config(Problem::Invalid(report)) if !report.is_syntax() => State::Transforming,
+            Self::Config(_) | Self::Disk | Self::Quitting => State::Parsing,
+            Self::Descriptors(_) | Self::Bind(_) | Self::Process(_) => State::Applying,
+        }
+    }
+
+    /// In few words for the API; the log has it all.
+    fn outcome(&self, rid: String) -> Outcome {
+        let what = match self {
+            Self::Config(Problem::Invalid(report)) => {
+                let mut told: Vec<String> = errors(report).take(MAX_TOLD).collect();
+                if report.errors() > told.len() {
+                    told.push(format!("and {} more", report.errors() - told.len()));
+                }
+                told.join("; ")
+            }
+            other => other.to_string(),
+        };
+        let err = self.code();
+        Outcome { rid, state: self.state(), err, msg: format!("code={err} : {what}") }
+    }
+
+    /// Says everything that is wrong, a line each.
+    fn log(&self) {
+        let (code, state) = (self.code(), self.state() as u32);
+        match self {
+            Self::Config(Problem::Invalid(report)) => {
+                for error in errors(report) {
+                    error!("reload config: {error}");
+                }
+                let count = report.errors();
+                error!(
+                    "reload config failed, code={code}, state={state}: {count} mistakes, nothing was changed"
+                );
+            }
+            other => error!("reload config failed, code={code}, state={state}: {other}; nothing was changed"),
+        }
+    }
+}
+
+fn errors(report: &Report) -> impl Iterator<Item = String> {
+    report.iter().filter(|finding| finding.severity == Severity::Error).map(|finding| finding.to_string())
+}
+
+impl Reloader {
+    /// Serves requests until the task is ended.
+    pub(crate) async fn run(mut self, mut requests: Requests) {
+        let mut quitting = false;
+        while let Some(request) = requests.requests.recv().await {
+            match request {
+                Request::Reload(cause, reply) => {
+                    info!("reload config, {}", cause.describe());
+                    let reload = Reload { rid: rid(&self.tasks), last: requests.last.clone() };
+                    reload.note(State::Parsing);
+                    self.manager.reloading();
+                    let ended = if quitting { Err(Failure::Quitting) } else { self.reload(&reload).await };
+                    self.manager.ready();
+                    // Who asked may have gone.
+                    let _ = reply.send(reload.finish(ended));
+                }
+                Request::Close(reply) => {
+                    quitting = true;
+                    self.listeners.close(&self.tasks);
+                    let _ = reply.send(());
+                }
+            }
+        }
+    }
+
+    /// All of it or nothing; gives what waits for a restart.
+    async fn reload(&mut self, reload: &Reload) -> Result<Vec<String>, Failure> {
+        let source = self.source.clone();
+        let loaded = on_disk(move || source.load()).await??;
+        reload.note(State::Applying);
+        self.apply(loaded).await
+    }
+
+    async fn apply(&mut self, loaded: Loaded) -> Result<Vec<String>, Failure> {
+        let Loaded { mut snapshot, warnings, planned } = loaded;
+        let running = self.context.config.load_full();
+        let changes = diff(&running, &snapshot);
+        snapshot.hold_back(&running);
+        let snapshot = Arc::new(snapshot);
+
+        // What can fail.
+        server::reserve_descriptors(u64::from(snapshot.global.max_connections))
+            .map_err(Failure::Descriptors)?;
+        let listeners = self.listeners.prepare(&snapshot, |_| None).map_err(Failure::Bind)?;
+        let (process, conf) = (self.process.clone(), snapshot.clone());
+        on_disk(move || process.apply(&conf)).await?.map_err(Failure::Process)?;
+
+        // What cannot. The value first: whoever comes from now on is treated by it.
+        self.context.config.replace(snapshot.clone());
+        self.context.connections.set_limit(snapshot.global.max_connections as usize);
+        self.listeners.commit(listeners, &self.tasks, &self.context);
+        Plan::of(&changes, &snapshot).carry_out(&self.context, &self.tasks, &snapshot).await;
+
+        for warning in warnings.iter() {
+            warn!("reload config: {warning}");
+        }
+        if planned != self.planned {
+            server::report_planned(&planned);
+            self.planned = planned;
+        }
+        Ok(report(&changes))
+    }
+}
+
+/// Runs what waits for a disk where nobody else waits.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
+    match tokio::time::timeout(DISK, tokio::task::spawn_blocking(work)).await {
+        Ok(Ok(done)) => Ok(done),
+        Ok(Err(_)) | Err(_) => Err(Failure::Disk),
+    }
+}
+
+/// A line for each block that has changed; gives the directives that wait for a restart.
+fn report(changes: &[Change]) -> Vec<String> {
+    let mut waiting = Vec::new();
+    let mut told = BTreeSet::new();
+    for change in changes {
+        if change.effect == Effect::NeedsRestart {
+            warn!("reload {}: needs a restart, the running value stays", change.path);
+            waiting.push(change.path.clone());
+        } else if told.insert((&change.vhost, item(change))) {
+            match &change.vhost {
+                Some(vhost) => info!("vhost {vhost} reload {} success", item(change)),
+                None => info!("reload {} success", item(change)),
+            }
+        }
+    }
+    waiting
+}
+
+/// The directive or block a change belongs to: outermost, but inside the vhost.
+fn item(change: &Change) -> &str {
+    let path = change.path.strip_prefix("vhost.").unwrap_or(&change.path);
+    path.split('.').next().unwrap_or(path)
+}
+
+/// What a reload has to do beside exchanging the value: the vhosts concerned, for each kind of doing.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Plan<'a> {
+    /// Their clients are ended.
+    ended: BTreeSet<&'a str>,
+    /// Their viewers over HTTP are.
+    http_ended: BTreeSet<&'a str>,
+    /// Their live streams and viewers get other settings.
+    tuned: BTreeSet<&'a str>,
+}
+
+impl<'a> Plan<'a> {
+    /// The one place that knows which part of the server stands for which block. Something new that runs on
+    /// behalf of a block (an HLS output, a forward, an ingest) gets a set above and a line here, so that a
+    /// change of its block concerns it alone.
+    fn of(changes: &'a [Change], new: &Snapshot) -> Self {
+        let mut plan = Self::default();
+        for change in changes {
+            let Some(name) = change.vhost.as_deref() else { continue };
+            let vhost = new.vhosts.iter().find(|vhost| vhost.name == name && vhost.enabled);
+            match (item(change), vhost) {
+                (_, None) => plan.ended.insert(name),
+                ("play" | "min_latency", Some(_)) => plan.tuned.insert(name),
+                ("http_remux", Some(vhost)) if !vhost.http_remux.enabled => plan.http_ended.insert(name),
+                _ => false,
+            };
+        }
+        plan
+    }
+
+    async fn carry_out(self, context: &Context, tasks: &Tasks, new: &Snapshot) {
+        let tuned = |name: &str| {
+            self.tuned.contains(name).then(|| new.vhosts.iter().find(|vhost| vhost.name == name)).flatten()
+        };
+        if !self.tuned.is_empty() {
+            for stream in context.hub.streams() {
+                if let Some(vhost) = tuned(&stream.id().vhost) {
+                    stream.reconfigure(&admit::stream_options(vhost));
+                }
+            }
+            context.fanout.repace(|stream| tuned(&stream.vhost).map(|vhost| admit::pace(vhost)));
+        }
+        if self.ended.is_empty() && self.http_ended.is_empty() {
+            return;
+        }
+        for client in context.clients.all() {
+            let (vhost, url) = (&client.stream.vhost, admit::stream_url(&client.stream));
+            let reason = if self.ended.contains(vhost.as_str()) {
+                "removed/disabled"
+            } else if client.kind == Kind::HttpPlay && self.http_ended.contains(vhost.as_str()) {
+                "offers nothing over HTTP"
+            } else {
+                continue;
+            };
+            let id = client.peer.id;
+            log::with_cid(id, async { info!("vhost {vhost} {reason}, close client url={url}") }).await;
+            tasks.cut(id);
+            // There may be thousands.
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A running reload, and where the world sees how far it is.
+struct Reload {
+    rid: String,
+    last: Arc<Mutex<Outcome>>,
+}
+
+impl Reload {
+    fn note(&self, state: State) {
+        *self.last.lock() = Outcome { rid: self.rid.clone(), state, err: 0, msg: String::new() };
+    }
+
+    fn finish(self, ended: Result<Vec<String>, Failure>) -> Outcome {
+        let outcome = match ended {
+            Ok(waiting) => {
+                info!("reload config success.");
+                let msg = match waiting.is_empty() {
+                    true => String::new(),
+                    false => format!("needs a restart: {}", waiting.join(", ")),
+                };
+                Outcome { rid: self.rid, state: State::Finished, err: 0, msg }
+            }
+            Err(failure) => {
+                failure.log();
+                failure.outcome(self.rid)
+            }
+        };
+        *self.last.lock() = outcome.clone();
+        outcome
+    }
+}
+
+/// Seven letters and digits, like SRS's; different for each reload.
+fn rid(tasks: &Tasks) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    // Multiplied by an odd number, ids that follow each other look different and stay so.
+    let mut number = (time.as_nanos() as u64 ^ tasks.next_id()).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let mut rid = String::new();
+    for _ in 0..7 {
+        rid.push(char::from(DIGITS[(number % 36) as usize]));
+        number /= 36;
+    }
+    rid
+}
+
+#[cfg(test)]
+mod tests;
