@@ -170,7 +170,7 @@ fn listeners_move_back_and_forth_under_their_clients() {
 }
 
 #[test]
-fn listeners_are_added_exchanged_and_shared() {
+pub(crate) fn listeners_are_added_exchanged_and_shared() {
     let conf = base();
     let server = Server::start(&conf);
     let (old, more) = (server.ports(), Ports::free());
@@ -227,7 +227,7 @@ fn listeners_are_added_exchanged_and_shared() {
 
 /// Defects 3 and 13: SRS ends when a vhost comes back, and its clients stay when it goes.
 #[test]
-fn vhosts_come_and_go_with_their_clients() {
+pub(crate) fn vhosts_come_and_go_with_their_clients() {
     let conf = |vhosts: &str| base().vhosts(vhosts);
     let a = format!("vhost a.com {{ {REMUX} }}");
     let b = format!("vhost b.com {{ {REMUX} }}");
@@ -266,11 +266,11 @@ fn vhosts_come_and_go_with_their_clients() {
 
 /// Defect 6: SRS leaks the socket, or its listener dies.
 #[test]
-fn the_limit_of_connections_changes_at_once() {
+pub(crate) fn the_limit_of_connections_changes_at_once() {
     let server = Server::start(&base());
     let limited = |limit: u32| {
-        let text = text(&server, &base())
-            .replace("max_connections 1500", &format!("max_connections {limit}"));
+        let text =
+            text(&server, &base()).replace("max_connections 1500", &format!("max_connections {limit}"));
         let log = server.try_reload(&text);
         assert!(log.contains("reload max_connections success"), "{log}");
     };
@@ -288,7 +288,7 @@ fn the_limit_of_connections_changes_at_once() {
 
 /// Defect 15: SRS does not find a relative file again once it works elsewhere.
 #[test]
-fn a_relative_file_is_found_again_from_another_working_directory() {
+pub(crate) fn a_relative_file_is_found_again_from_another_working_directory() {
     let more = |dir: &std::path::Path, vhost: &str| {
         std::fs::write(dir.join("more.conf"), format!("vhost {vhost} {{ }}\n")).unwrap();
     };

@@ -39,6 +39,10 @@ struct Connection {
     user: VecDeque<UserControl>,
     /// Statuses, likewise.
     statuses: VecDeque<(String, String)>,
+    /// The Window Ack Size that the server told.
+    window: Option<u32>,
+    /// Acknowledgements that came.
+    acknowledged: u32,
     closed: bool,
 }
 
@@ -54,6 +58,8 @@ impl Connection {
             media: VecDeque::new(),
             user: VecDeque::new(),
             statuses: VecDeque::new(),
+            window: None,
+            acknowledged: 0,
             closed: false,
         };
         connection.shake_hands();
@@ -133,11 +139,12 @@ impl Connection {
                 }
                 return Some(Step::Command(command));
             }
-            _ => {
-                if let Ok(Some(Control::User(event))) = Control::parse(&message) {
-                    self.user.push_back(event);
-                }
-            }
+            _ => match Control::parse(&message) {
+                Ok(Some(Control::User(event))) => self.user.push_back(event),
+                Ok(Some(Control::WindowAckSize(size))) => self.window = Some(size),
+                Ok(Some(Control::Acknowledgement(_))) => self.acknowledged += 1,
+                _ => {}
+            },
         }
         Some(Step::Taken)
     }
@@ -370,6 +377,24 @@ impl Publisher {
         self.publish().unwrap_or_else(|refused| panic!("publishing {stream}: {refused:?}"));
     }
 
+    /// Sends `onMetaData` with these texts.
+    #[track_caller]
+    pub(crate) fn metadata_texts(&mut self, texts: &[(&str, &str)]) {
+        let object = texts.iter().fold(Object::new(), |object, (key, value)| object.with(*key, *value));
+        let mut body = Vec::new();
+        for value in [Value::from("@setDataFrame"), Value::from("onMetaData"), Value::EcmaArray(object)] {
+            value.write(&mut body);
+        }
+        self.send(types::DATA, 0, &body);
+    }
+
+    /// Acknowledgements that come until the server has been silent for this long.
+    #[track_caller]
+    pub(crate) fn acknowledgements(&mut self, silence: Duration) -> u32 {
+        while self.connection.step(silence).is_some() {}
+        self.connection.acknowledged
+    }
+
     /// Sends bytes as they are; `false` when the server has closed the connection.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> bool {
         self.connection.raw.send(bytes)
@@ -417,6 +442,11 @@ impl Player {
     /// The chunk size that the server announced.
     pub(crate) fn chunk_size(&self) -> usize {
         self.connection.reader.chunk_size()
+    }
+
+    /// The window that the server told, in which it wants acknowledgements.
+    pub(crate) fn window(&self) -> Option<u32> {
+        self.connection.window
     }
 
     /// Pauses or goes on, and waits until the server agrees.

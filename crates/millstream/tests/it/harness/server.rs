@@ -163,6 +163,17 @@ impl Server {
         panic!("the server did not come up. It said:\n{said}");
     }
 
+    /// With a file of another one that has ended, on its ports.
+    #[track_caller]
+    pub(crate) fn again(text: &str, ports: Ports) -> Self {
+        let dir = Folder::new();
+        let file = dir.path().join("srs.conf");
+        std::fs::write(&file, text).expect("the configuration can be written");
+        let mut process = Process::start(binary().current_dir(dir.path()).arg("-c").arg(file));
+        assert!(ready(&mut process, ports), "the server did not come up. It said:\n{}", process.said());
+        Self { process, ports, dir }
+    }
+
     pub(crate) fn ports(&self) -> Ports {
         self.ports
     }
