@@ -2,6 +2,8 @@
 
 use mill_config::{Loaded, Snapshot, diff, full_conf, load};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
 
 /// Loads a text in all ways; what it includes is the text again.
 fn exercise(bytes: &[u8]) {
@@ -86,12 +88,31 @@ proptest! {
     }
 }
 
-proptest! {
-    // The text is long; a few are enough.
-    #![proptest_config(ProptestConfig { cases: 8, ..ProptestConfig::default() })]
-
-    #[test]
-    fn on_a_damaged_full_conf(mutations in prop::collection::vec(mutation(), 1..20)) {
-        exercise(&mutate(full_conf().into(), mutations));
+/// What comes of a damaged file is a whole configuration or none: never half a server.
+#[test]
+fn ten_thousand_mutations_of_full_conf() {
+    const MUTATIONS: usize = 10_000;
+    let whole = full_conf();
+    let mut runner = TestRunner::deterministic();
+    let (mut done, mut survived) = (0, 0);
+    while done < MUTATIONS {
+        // Many at once find the limits of the parser, few leave something for the check.
+        let some = prop::collection::vec(mutation(), if done % 2 == 0 { 1..3_usize } else { 20..100 });
+        let mutations = some.new_tree(&mut runner).unwrap().current();
+        done += mutations.len();
+        let text = mutate(whole.clone().into(), mutations);
+        match load(Some(("full.conf", &text)), [], &mut |_| Err(std::io::ErrorKind::NotFound.into())) {
+            Ok(Loaded { snapshot, warnings, .. }) => {
+                survived += 1;
+                assert_eq!(warnings.errors(), 0);
+                assert!(!snapshot.global.listen.is_empty());
+                let _ = diff(&Snapshot::built_in(), &snapshot);
+            }
+            Err(report) => {
+                assert!(report.errors() > 0);
+                assert!(!report.render(false).is_empty());
+            }
+        }
     }
+    assert!(survived > 0, "small damage is survived at times");
 }

@@ -2,7 +2,7 @@
 
 use crate::harness::client::{Player, Publisher, Refused};
 use crate::harness::http::Http;
-use crate::harness::media::{FlvViewer, Viewer, avc, avc_header, serial};
+use crate::harness::media::{FlvViewer, Receive, Viewer, avc, avc_header, serial};
 use crate::harness::server::{Conf, Server};
 
 const REMUX: &str = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }";
@@ -46,7 +46,12 @@ fn every_way_to_name_a_vhost_leads_to_it() {
         ("live?vhost=a.com", "s"),
         ("live...vhost...a.com", "s"),
         ("live,vhost,a.com", "s"),
+        ("live&vhost=a.com", "s"),
+        ("live?vhost=a.com/_definst_", "s"),
+        ("live/_definst_?vhost=a.com", "s"),
         ("live", "s?vhost=a.com"),
+        ("live", "s...vhost...a.com"),
+        ("live", "s,vhost,a.com"),
         ("live", "s?k=v&vhost=a.com&z=1"),
         ("live?vhost=off.com", "s?vhost=a.com"),
     ] {
@@ -105,4 +110,70 @@ fn an_unknown_vhost_is_refused_and_told_so_when_there_is_no_default() {
     let _publisher = publish(&server, "live?vhost=a.com", "s", 3);
     let mut player = Player::ask_at(&server, &server.rtmp("live?vhost=a.com"), "live", "s").unwrap();
     assert_eq!(serial(&player.frame()), 3);
+}
+
+/// Host and query of a client, and the vhost it comes to; `None` for a refusal.
+type Way = (&'static str, &'static str, Option<u32>);
+
+const DEFAULT: u32 = 1;
+const NAMED: u32 = 2;
+const ADDRESS: u32 = 3;
+
+#[rustfmt::skip]
+const WAYS: &[Way] = &[
+    ("a.com", "", Some(NAMED)),
+    ("nobody.com", "", Some(DEFAULT)),
+    ("A.com", "", Some(DEFAULT)),
+    ("sub.a.com", "", Some(DEFAULT)),
+    // An address is a name like any other.
+    ("10.0.0.1", "", Some(ADDRESS)),
+    ("10.0.0.2", "", Some(DEFAULT)),
+    ("[::1]", "", Some(DEFAULT)),
+    // The parameter comes before the host, wherever it stands among others.
+    ("nobody.com", "?vhost=a.com", Some(NAMED)),
+    ("10.0.0.1", "?k=v&vhost=a.com", Some(NAMED)),
+    ("a.com", "?vhost=10.0.0.1&k=v", Some(ADDRESS)),
+    ("a.com", "?vhost=nobody.com", Some(DEFAULT)),
+    ("a.com", "?vhost=__defaultVhost__", Some(DEFAULT)),
+    ("a.com", "?xvhost=10.0.0.1", Some(NAMED)),
+    // What is switched off is not replaced by the default.
+    ("off.com", "", None),
+    ("a.com", "?vhost=off.com", None),
+    ("off.com", "?vhost=a.com", Some(NAMED)),
+];
+
+#[test]
+fn rtmp_and_http_go_by_the_same_rules() {
+    let server = Server::start(&Conf::default().vhosts(&format!(
+        "vhost a.com {{ {REMUX} }} vhost 10.0.0.1 {{ {REMUX} }} vhost off.com {{ enabled off; {REMUX} }}"
+    )));
+    let _streams = [("live", DEFAULT), ("live?vhost=a.com", NAMED), ("live?vhost=10.0.0.1", ADDRESS)]
+        .map(|(app, number)| publish(&server, app, "s", number));
+    let seen = |viewer: Option<&mut dyn Receive>| viewer.map(|viewer| serial(&viewer.frame()));
+    for (host, query, expected) in WAYS {
+        let tc_url = format!("rtmp://{host}:{}/live{query}", server.ports().rtmp);
+        let app = format!("live{query}");
+        let mut player = Player::ask_at(&server, &tc_url, &app, "s").ok();
+        assert_eq!(seen(player.as_mut().map(|p| p as _)), *expected, "RTMP, in the app: {host} {query}");
+        let tc_url = format!("rtmp://{host}:{}/live", server.ports().rtmp);
+        let mut player = Player::ask_at(&server, &tc_url, "live", &format!("s{query}")).ok();
+        assert_eq!(seen(player.as_mut().map(|p| p as _)), *expected, "RTMP, in the stream: {host} {query}");
+        // The name is taken where it leads to, and nowhere else.
+        let taken = Publisher::ask_at(&server, &tc_url, "live", &format!("s{query}")).is_err();
+        assert!(taken, "publish: {host} {query}");
+
+        let request = format!("GET /live/s.flv{query} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let body = Http::request(server.http_addr(), &request);
+        let mut viewer = (body.head.status == 200).then(|| FlvViewer::new(body));
+        assert_eq!(seen(viewer.as_mut().map(|v| v as _)), *expected, "HTTP: {host} {query}");
+    }
+}
+
+#[test]
+fn a_default_vhost_that_is_off_serves_nobody() {
+    let server = Server::start(&Conf::vhost("enabled off;").vhosts(&format!("vhost a.com {{ {REMUX} }}")));
+    let _named = publish(&server, "live?vhost=a.com", "s", NAMED);
+    assert_told(Player::ask(&server, "live/s").err(), "NetStream.Play.");
+    assert_eq!(Http::get(server.http_addr(), "/live/s.flv").head.status, 404);
+    FlvViewer::open(&server, "/live/s.flv?vhost=a.com").frame();
 }
