@@ -108,8 +108,8 @@ fn an_unknown_level_is_told_and_the_log_is_there() {
 fn the_least_severe_level_is_the_one_asked_for() {
     let server = logging("srs_log_tank console; srs_log_level warn;", |_| ());
     drop(Publisher::start(&server, "live/s"));
-    server.signal(Signal::HUP);
-    wait_until("a warning comes", SOON, || server.log().contains("SIGHUP"));
+    server.signal(Signal::USR1);
+    wait_until("a warning comes", SOON, || server.log().contains("reopen the log file"));
     assert!(!server.log().contains("[Trace]"), "{}", server.log());
 }
 
