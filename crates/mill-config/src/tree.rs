@@ -30,6 +30,11 @@ impl Directive {
         self.name.text == name
     }
 
+    /// All arguments.
+    pub(crate) fn texts(&self) -> Vec<&str> {
+        self.args.iter().map(|word| word.text.as_str()).collect()
+    }
+
     /// The first argument; empty if there is none.
     pub(crate) fn first(&self) -> &str {
         self.args.first().map_or("", |word| word.text.as_str())

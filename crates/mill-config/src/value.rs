@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use crate::model::Network;
 use crate::spec::{Kind, Row};
 
 /// A number at the head of a text, and whether more text follows it.
@@ -76,6 +77,43 @@ pub(crate) fn endpoint(text: &str) -> Result<SocketAddr, BadEndpoint> {
     match port {
         Some(port) if port > 0 => Ok(SocketAddr::new(ip, port)),
         _ => Err(BadEndpoint::Port),
+    }
+}
+
+/// Why a line of `allow` or `deny` is no rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum BadRule {
+    #[error("a rule is about `publish` or `play`")]
+    Action,
+    #[error("the rule does not say whom it is about")]
+    Nobody,
+    #[error("it is neither `all` nor an address such as 192.0.2.1 or 2001:db8::1")]
+    Address,
+    #[error("the length of a prefix is a number from 0 to {0}")]
+    Prefix(u8),
+}
+
+/// Reads an address, or an address and the length of a prefix: `10.0.0.0/8`, `2001:db8::/32`.
+pub(crate) fn network(text: &str) -> Result<Network, BadRule> {
+    let (address, length) = match text.split_once('/') {
+        Some((address, length)) => (address, Some(length)),
+        None => (text, None),
+    };
+    let given: IpAddr = address.parse().map_err(|_| BadRule::Address)?;
+    let bits = |address: IpAddr| if address.is_ipv4() { 32 } else { 128 };
+    let Some(length) = length else {
+        let address = given.to_canonical();
+        return Ok(Network { address, prefix: bits(address) });
+    };
+    // `u8::from_str` would take a plus sign too.
+    let length = Some(length).filter(|l| l.bytes().all(|b| b.is_ascii_digit())).and_then(|l| l.parse().ok());
+    let prefix = length.filter(|&length| length <= bits(given)).ok_or(BadRule::Prefix(bits(given)))?;
+    // Peers with an IPv4 address are looked at as such, so the same range in IPv6's clothes is one of IPv4.
+    match given.to_canonical() {
+        address @ IpAddr::V4(_) if given.is_ipv6() && prefix >= 96 => {
+            Ok(Network { address, prefix: prefix - 96 })
+        }
+        _ => Ok(Network { address: given, prefix }),
     }
 }
 

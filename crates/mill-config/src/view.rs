@@ -57,6 +57,12 @@ impl<'a> View<'a> {
         }
     }
 
+    /// Each directive of that name, for rows that repeat.
+    pub(crate) fn each(&self, name: &str) -> impl Iterator<Item = &'a Directive> + use<'a> {
+        let row = self.row(name);
+        self.body.iter().filter(|directive| directive.is(row.name))
+    }
+
     /// Whether a switch is on.
     pub(crate) fn is_on(&self, name: &str) -> bool {
         value::switch(self.row(name).kind, self.text(name))

@@ -8,9 +8,8 @@ const PLANNED: &[(&str, &str)] = &[
     ("audio fast cache", "
         vhost.http_remux.fast_cache
     "),
-    ("bandwidth test", "
-        vhost.bandcheck
-        vhost.bandcheck.enabled vhost.bandcheck.key vhost.bandcheck.interval vhost.bandcheck.limit_kbps
+    ("callbacks of DVR and HLS", "
+        vhost.http_hooks.on_dvr vhost.http_hooks.on_hls vhost.http_hooks.on_hls_notify
     "),
     ("circuit breaker", "
         circuit_breaker
@@ -81,13 +80,6 @@ const PLANNED: &[(&str, &str)] = &[
         http_api.auth
         http_api.auth.enabled http_api.auth.username http_api.auth.password
     "),
-    ("HTTP callbacks", "
-        vhost.http_hooks
-        vhost.http_hooks.enabled vhost.http_hooks.on_connect vhost.http_hooks.on_close
-        vhost.http_hooks.on_publish vhost.http_hooks.on_unpublish vhost.http_hooks.on_play
-        vhost.http_hooks.on_stop vhost.http_hooks.on_dvr vhost.http_hooks.on_hls
-        vhost.http_hooks.on_hls_notify
-    "),
     ("HTTPS", "
         http_api.https
         http_api.https.enabled http_api.https.listen http_api.https.key http_api.https.cert
@@ -117,14 +109,6 @@ const PLANNED: &[(&str, &str)] = &[
         http_api.raw_api
         http_api.raw_api.enabled http_api.raw_api.allow_reload http_api.raw_api.allow_query
         http_api.raw_api.allow_update
-    "),
-    ("referer check", "
-        vhost.refer
-        vhost.refer.enabled vhost.refer.all vhost.refer.publish vhost.refer.play
-    "),
-    ("security", "
-        vhost.security
-        vhost.security.enabled vhost.security.deny vhost.security.allow
     "),
     ("statistics lines", "
         pithy_print_ms

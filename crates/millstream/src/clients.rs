@@ -14,6 +14,8 @@ use std::time::Instant;
 use mill_hub::StreamId;
 use parking_lot::Mutex;
 
+use crate::hook::Farewell;
+
 /// Bytes of one connection. Each counter has one writer, so that counting is a load and a store.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
@@ -62,6 +64,11 @@ impl Kind {
         }
     }
 
+    /// Its protocol has a connect of its own, which callback servers hear of.
+    pub(crate) fn connects(self) -> bool {
+        self != Self::HttpPlay
+    }
+
     pub(crate) fn publishes(self) -> bool {
         matches!(self, Self::FmlePublish | Self::FlashPublish | Self::HaivisionPublish)
     }
@@ -100,7 +107,7 @@ impl Clients {
     pub(crate) fn enter(&self, client: Client) -> Presence {
         let client = Arc::new(client);
         self.0.lock().insert(client.peer.id, client.clone());
-        Presence { client, clients: self.clone() }
+        Presence { client, clients: self.clone(), farewell: None }
     }
 
     /// The client of that id.
@@ -119,11 +126,19 @@ impl Clients {
 pub(crate) struct Presence {
     client: Arc<Client>,
     clients: Clients,
+    /// Told when the client has gone from the table.
+    farewell: Option<Farewell>,
 }
 
 impl Presence {
     pub(crate) fn client(&self) -> &Arc<Client> {
         &self.client
+    }
+
+    /// Tells callback servers when it ends.
+    pub(crate) fn bids(mut self, farewell: Option<Farewell>) -> Self {
+        self.farewell = farewell;
+        self
     }
 }
 

@@ -1,12 +1,14 @@
 //! The `millstream` program: arguments in, exit code out. Everything else is in the modules below,
 //! whose order is that of ARCHITECTURE.md.
 
+mod access;
 mod api;
 mod cli;
 mod clients;
 mod conf;
 mod demo;
 mod fanout;
+mod hook;
 mod identity;
 mod listen;
 mod listeners;

@@ -19,6 +19,7 @@ use tracing::{error, info, warn};
 use crate::clients::Clients;
 use crate::conf::Source;
 use crate::fanout::Fanout;
+use crate::hook::Hooks;
 use crate::listen::Connections;
 use crate::listeners::Listeners;
 use crate::process::{self, Daemon, Inherited, Process};
@@ -33,6 +34,9 @@ const OWN_DESCRIPTORS: u64 = 128;
 
 /// How long tasks may take to let go of what they hold when the server ends.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long callbacks that are still to be delivered may take when the server ends.
+const LAST_CALLS: Duration = Duration::from_secs(3);
 
 /// What the command line came to.
 pub(crate) struct Startup {
@@ -132,11 +136,13 @@ async fn serve(
         hub: Hub::default(),
         fanout: Fanout::new(tasks.clone(), workers),
         clients: Clients::default(),
+        hooks: Hooks::new(seed),
         connections: Arc::new(Connections::new(max_connections)),
         seed,
         config: Config::new(snapshot),
         reload,
     });
+    tasks.spawn(tasks.next_id(), context.hooks.clone().run());
     listeners.commit(prepared, &tasks, &context);
     if let Some(file) = watched(&source, &context) {
         tasks.spawn(tasks.next_id(), reload::watch::run(file, context.reload.clone()));
@@ -174,6 +180,8 @@ async fn serve(
     if left > 0 {
         warn!("{left} tasks did not end in time");
     }
+    context.hooks.flush(LAST_CALLS).await;
+    info!("callbacks: {}", context.hooks.stats());
     info!("srs terminated");
     Ok(())
 }
@@ -196,7 +204,7 @@ fn watched(source: &Source, context: &Context) -> Option<PathBuf> {
 }
 
 /// Features whose absence lets people in who were meant to stay out.
-const GUARDS: [&str; 4] = ["HTTP callbacks", "referer check", "security", "HTTP API authentication"];
+const GUARDS: [&str; 1] = ["HTTP API authentication"];
 
 /// One line that names what was configured and does not exist yet; those that guard access come a second
 /// time, as an error.

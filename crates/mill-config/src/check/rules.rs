@@ -3,9 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
+use crate::model::Rule;
 use crate::report::{Diagnostic, Report, quoted};
 use crate::source::Span;
-use crate::value;
+use crate::value::{self, BadRule};
 use crate::view::View;
 
 pub(super) fn check(root: &View<'_>, needs_listen: bool, report: &mut Report) {
@@ -134,6 +135,8 @@ impl Rules<'_> {
             self.cluster(&vhost.block("cluster"));
             self.remux(&vhost);
             self.processes(&vhost);
+            self.access(&vhost);
+            self.callbacks(&vhost.block("http_hooks"));
             let publish = vhost.block("publish");
             if vhost.block("forward").is_on("enabled") && publish.number("kickoff_for_idle") > 0.0 {
                 let message = "`kickoff_for_idle` would drop publishers whose streams are only forwarded";
@@ -185,6 +188,51 @@ impl Rules<'_> {
         if mount.ends_with(".ts") && vhost.block("hls").is_on("enabled") {
             let message = "live TS and the segments of HLS cannot be told apart";
             self.error(at(&remux, "mount"), message, "use two vhosts, or another format");
+        }
+    }
+
+    /// A rule nobody can read would let in, or keep out, who was meant.
+    fn access(&mut self, vhost: &View<'_>) {
+        let security = vhost.block("security");
+        for name in ["deny", "allow"] {
+            for words in security.each(name) {
+                if let Err(error) = Rule::parse(&words.texts()) {
+                    let place = match error {
+                        BadRule::Action => words.args.first(),
+                        BadRule::Nobody => None,
+                        BadRule::Address | BadRule::Prefix(_) => words.args.get(1),
+                    };
+                    let message = match place {
+                        Some(word) => format!("{} in `{name}`: {error}", quoted(&word.text)),
+                        None => format!("`{name}`: {error}"),
+                    };
+                    let span = place.map_or(words.name.span, |word| word.span);
+                    let help = "write for instance `publish all`, `play 192.0.2.1` or `play 10.0.0.0/8`";
+                    self.error(span, message, help);
+                } else if let Some(surplus) = words.args.get(2) {
+                    let message = format!("{}: a rule is about one address or range", quoted(&surplus.text));
+                    self.error(surplus.span, message, "write another line for it");
+                }
+            }
+        }
+        let any = security.each("deny").chain(security.each("allow")).next().is_some();
+        if security.is_on("enabled") && !any {
+            self.warning(at(&security, "enabled"), "`security` without a rule refuses everybody", "");
+        }
+    }
+
+    fn callbacks(&mut self, hooks: &View<'_>) {
+        if !hooks.is_on("enabled") {
+            return;
+        }
+        for name in ["on_connect", "on_close", "on_publish", "on_unpublish", "on_play", "on_stop"] {
+            for word in hooks.given(name).map_or(&[][..], |directive| &directive.args) {
+                let rest = word.text.strip_prefix("http://").or_else(|| word.text.strip_prefix("https://"));
+                if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#', ':'])) {
+                    let message = format!("{} is no URL that can be called", quoted(&word.text));
+                    self.error(word.span, message, "write `http://host[:port]/path` or `https://…`");
+                }
+            }
         }
     }
 

@@ -364,3 +364,48 @@ fn errors_are_never_lost_among_warnings() {
     let text = format!("{} nonsense;", "utc_time x; ".repeat(2 * crate::MAX_FINDINGS));
     assert!(findings(&load(&with_listen(&text)).unwrap_err(), Severity::Error).len() == 1);
 }
+
+#[test]
+fn access_rules_are_read_or_refused() {
+    let refused = |rule: &str, complaint: &str| {
+        errors(&format!("vhost a {{ security {{\n{rule}; }} }}"), &[complaint]);
+    };
+    refused("deny publish", "2:1: `deny`: the rule does not say whom it is about");
+    refused("allow", "2:1: `allow`: a rule is about `publish` or `play`");
+    refused("deny all", "2:6: `all` in `deny`: a rule is about `publish` or `play`");
+    let address = "it is neither `all` nor an address such as 192.0.2.1 or 2001:db8::1";
+    refused("allow play a.com", &format!("2:12: `a.com` in `allow`: {address}"));
+    refused(
+        "deny play 10.0.0.0/33",
+        "2:11: `10.0.0.0/33` in `deny`: the length of a prefix is a number from 0 to 32",
+    );
+    refused("deny play ::/129", "2:11: `::/129` in `deny`: the length of a prefix is a number from 0 to 128");
+    errors(
+        "vhost a { security { deny play all; allow play ::1 10.0.0.1; } }",
+        &["1:52: `10.0.0.1`: a rule is about one address or range"],
+    );
+
+    let text = "vhost a { security { enabled on; allow play all; deny publish 10.0.0.0/8; deny play 2001:db8::1; } }";
+    let loaded = warnings(text, &[]);
+    assert!(loaded.planned.is_empty());
+    let security = &loaded.snapshot.vhosts[0].security;
+    assert_eq!((security.deny.len(), security.allow.len()), (2, 1));
+    assert!(security.deny[0].matches(true, "10.1.1.1".parse().unwrap()));
+    assert!(!security.deny[0].matches(false, "10.1.1.1".parse().unwrap()));
+    warnings("vhost a { security { enabled on; } }", &["1:30: `security` without a rule refuses everybody"]);
+}
+
+#[test]
+fn callbacks_have_urls() {
+    let hooks = |lines: &str| format!("vhost a {{ http_hooks {{\n{lines} }} }}");
+    for wrong in ["ftp://h/", "127.0.0.1:80/x", "http://", "https:///x", "http://:80/"] {
+        let expected = format!("2:24: `{wrong}` is no URL that can be called");
+        errors(&hooks(&format!("enabled on; on_publish {wrong};")), &[&expected]);
+        warnings(&hooks(&format!("enabled off; on_publish {wrong};")), &[]);
+    }
+    let loaded = warnings(&hooks("enabled on; on_play http://h/a https://h:1/b?c; timeout 0.5;"), &[]);
+    let hooks = &loaded.snapshot.vhosts[0].http_hooks;
+    assert_eq!(hooks.on_play, ["http://h/a", "https://h:1/b?c"]);
+    assert_eq!(hooks.timeout.as_millis(), 500);
+    assert!(hooks.enabled && hooks.on_stop.is_empty());
+}

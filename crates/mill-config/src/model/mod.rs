@@ -4,8 +4,10 @@
 //! comparison; names tie the fields to the rows of the table, where defaults, units and ranges are. A feature
 //! that lands adds a file and one line in the block around it.
 
+mod access;
 mod global;
 mod http;
+mod http_hooks;
 mod http_remux;
 mod log;
 mod play;
@@ -18,8 +20,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::access::{Bandcheck, Network, Refer, Rule, Security, Who};
 pub use self::global::Global;
 pub use self::http::{HttpApi, HttpServer};
+pub use self::http_hooks::HttpHooks;
 pub use self::http_remux::HttpRemux;
 pub use self::log::{Format, Level, Log, Tank};
 pub use self::play::{Play, TimeJitter};
@@ -148,6 +152,12 @@ impl Field for Duration {
 impl Field for String {
     fn read(view: &View<'_>, name: &str) -> Self {
         view.text(name).to_owned()
+    }
+}
+
+impl Field for Vec<String> {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        view.list(name).into_iter().map(str::to_owned).collect()
     }
 }
 

@@ -1,6 +1,6 @@
 //! A virtual host.
 
-use super::{HttpRemux, Play, Publish};
+use super::{Bandcheck, HttpHooks, HttpRemux, Play, Publish, Refer, Security};
 
 super::block! {
     /// `vhost`.
@@ -22,7 +22,15 @@ super::block! {
         play: Play = "play",
         /// How publishers are served.
         publish: Publish = "publish",
+        /// Which pages clients may come from.
+        refer: Refer = "refer",
+        /// Which addresses clients may come from.
+        security: Security = "security",
+        /// Bandwidth tests instead of streams.
+        bandcheck: Bandcheck = "bandcheck",
         /// Live streams over HTTP.
         http_remux: HttpRemux = "http_remux",
+        /// Callbacks to a web server.
+        http_hooks: HttpHooks = "http_hooks",
     }
 }

@@ -7,7 +7,7 @@ use super::Unit::Seconds;
 use super::{Row, Status, row};
 
 pub(super) const FILES: Status = Planned("file server");
-pub(super) const CALLBACKS: Status = Planned("HTTP callbacks");
+const FILE_CALLBACKS: Status = Planned("callbacks of DVR and HLS");
 const FAST_CACHE: Status = Planned("audio fast cache");
 
 pub(super) const STATIC: &[Row] = &[
@@ -27,14 +27,15 @@ pub(super) const REMUX: &[Row] = &[
 ];
 
 pub(super) const HOOKS: &[Row] = &[
-    row("enabled", BoolOff, "off", CALLBACKS, NewSessions, "Call back; all URLs of an event are called."),
-    row("on_connect", List, "", CALLBACKS, NewSessions, "A client connects; may be refused.").example("http://127.0.0.1:8085/api/v1/clients"),
-    row("on_close", List, "", CALLBACKS, NewSessions, "A client leaves.").example("http://127.0.0.1:8085/api/v1/clients"),
-    row("on_publish", List, "", CALLBACKS, NewSessions, "A client publishes; may be refused.").example("http://127.0.0.1:8085/api/v1/streams"),
-    row("on_unpublish", List, "", CALLBACKS, NewSessions, "A client stops publishing.").example("http://127.0.0.1:8085/api/v1/streams"),
-    row("on_play", List, "", CALLBACKS, NewSessions, "A client plays; may be refused.").example("http://127.0.0.1:8085/api/v1/sessions"),
-    row("on_stop", List, "", CALLBACKS, NewSessions, "A client stops playing.").example("http://127.0.0.1:8085/api/v1/sessions"),
-    row("on_dvr", List, "", CALLBACKS, NewSessions, "A recording is complete.").example("http://127.0.0.1:8085/api/v1/dvrs"),
-    row("on_hls", List, "", CALLBACKS, NewSessions, "An HLS segment is complete.").example("http://127.0.0.1:8085/api/v1/hls"),
-    row("on_hls_notify", List, "", CALLBACKS, NewSessions, "The same as a GET of one of these, for a cache to fetch the segment.").example("http://127.0.0.1:8085/api/v1/hls/[app]/[stream]/[ts_url][param]"),
+    row("enabled", BoolOff, "off", Implemented, NewSessions, "Call back; all URLs of an event are called."),
+    row("on_connect", List, "", Implemented, NewSessions, "A client connects; may be refused.").example("http://127.0.0.1:8085/api/v1/clients"),
+    row("on_close", List, "", Implemented, NewSessions, "A client leaves.").example("http://127.0.0.1:8085/api/v1/clients"),
+    row("on_publish", List, "", Implemented, NewSessions, "A client publishes; may be refused.").example("http://127.0.0.1:8085/api/v1/streams"),
+    row("on_unpublish", List, "", Implemented, NewSessions, "A client stops publishing.").example("http://127.0.0.1:8085/api/v1/streams"),
+    row("on_play", List, "", Implemented, NewSessions, "A client plays; may be refused.").example("http://127.0.0.1:8085/api/v1/sessions"),
+    row("on_stop", List, "", Implemented, NewSessions, "A client stops playing.").example("http://127.0.0.1:8085/api/v1/sessions"),
+    row("on_dvr", List, "", FILE_CALLBACKS, NewSessions, "A recording is complete.").example("http://127.0.0.1:8085/api/v1/dvrs"),
+    row("on_hls", List, "", FILE_CALLBACKS, NewSessions, "An HLS segment is complete.").example("http://127.0.0.1:8085/api/v1/hls"),
+    row("on_hls_notify", List, "", FILE_CALLBACKS, NewSessions, "The same as a GET of one of these, for a cache to fetch the segment.").example("http://127.0.0.1:8085/api/v1/hls/[app]/[stream]/[ts_url][param]"),
+    row("timeout", Float(Seconds), "30", Implemented, NewSessions, "Longest time from one call to its whole answer.").clamped(0.1, 300.0),
 ];

@@ -1,9 +1,10 @@
 //! The one road by which anybody comes to publish or play, whatever the protocol.
 //!
-//! identify → vhost → name → place among the clients → the stream. (Referer, access rules and callbacks
-//! take their place in [`admit`].) The road is walked in the peer's own task, before the peer is told
-//! "accepted". What it gives out is all there is to leaving: dropping a [`Publishing`] or [`Playing`]
-//! unpublishes or stops playing.
+//! identify → vhost → page → on_connect → address → name → page of the kind → on_publish or on_play → the
+//! stream → place among the clients. The road is walked in the peer's own task, before the peer is told
+//! "accepted"; a slow callback server keeps only that peer waiting. What it gives out is all there is to
+//! leaving: dropping a [`Publishing`] or [`Playing`] unpublishes or stops playing, and tells the callback
+//! servers.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -12,8 +13,10 @@ use mill_config::model::{self, Snapshot, Vhost};
 use mill_hub::{Publisher, StreamId, StreamOptions, TimeJitter, Watch};
 
 use super::Context;
+use crate::access;
 use crate::clients::{Client, Kind, Peer, Presence};
 use crate::fanout::Pace;
+use crate::hook::{Action, Failure, Farewell, Subject};
 
 /// What somebody asks for. The names are those of the URL.
 #[derive(Debug)]
@@ -55,6 +58,17 @@ pub(crate) enum Refusal {
     NoName,
     #[error("the stream already has a publisher")]
     Busy,
+    #[error("this page may not")]
+    Referer,
+    #[error("this address may not")]
+    Denied,
+    #[error("only some addresses may")]
+    NotAllowed,
+    #[error("the vhost has no access rules")]
+    NoRules,
+    /// With SRS's number for what went wrong; the peer hears no more than that.
+    #[error("refused")]
+    Callback(u32),
 }
 
 impl Refusal {
@@ -64,15 +78,29 @@ impl Refusal {
             Self::NoVhost | Self::VhostDisabled => 2014,
             Self::NoName => 2051,
             Self::Busy => 1028,
+            Self::Referer => 2015,
+            Self::Denied => 1053,
+            Self::NotAllowed | Self::NoRules => 1054,
+            Self::Callback(code) => code,
         }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self::Callback(failure.code())
     }
 }
 
 /// Lets a publisher in and claims the name for it.
 pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Result<Publishing, Refusal> {
-    let (vhost, stream) = admit(ctx, peer, &request).await?;
-    let publisher = ctx.hub.publish(&stream, stream_options(&vhost)).map_err(|_| Refusal::Busy)?;
-    let presence = enter(ctx, peer, request, stream);
+    let Admitted { vhost, stream, mut farewell } = admit(ctx, peer, &request).await?;
+    let Ok(publisher) = ctx.hub.publish(&stream, stream_options(&vhost)) else {
+        // It was never on air.
+        farewell.iter_mut().for_each(Farewell::cancel);
+        return Err(Refusal::Busy);
+    };
+    let presence = enter(ctx, peer, request, stream).bids(farewell);
     let vhost = confirm(ctx, &vhost)?;
     publisher.stream().reconfigure(&stream_options(&vhost));
     Ok(Publishing { vhost, publisher, presence })
@@ -80,26 +108,43 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
 
 /// Lets a viewer in.
 pub(crate) async fn play(ctx: &Context, peer: &Peer, request: Request) -> Result<Playing, Refusal> {
-    let (vhost, stream) = admit(ctx, peer, &request).await?;
+    let Admitted { vhost, stream, farewell } = admit(ctx, peer, &request).await?;
     let watch = ctx.hub.watch(&stream);
-    let presence = enter(ctx, peer, request, stream);
+    let presence = enter(ctx, peer, request, stream).bids(farewell);
     let vhost = confirm(ctx, &vhost)?;
     Ok(Playing { vhost, watch, presence })
 }
 
+/// Somebody who may do what it asked for, whom the callback servers know of.
+struct Admitted {
+    vhost: Arc<Vhost>,
+    stream: StreamId,
+    farewell: Option<Farewell>,
+}
+
 /// The part of the road that publishers and viewers share.
-async fn admit(ctx: &Context, _peer: &Peer, request: &Request) -> Result<(Arc<Vhost>, StreamId), Refusal> {
-    let config = ctx.config.load_full();
-    identify(&config, request)
+async fn admit(ctx: &Context, peer: &Peer, request: &Request) -> Result<Admitted, Refusal> {
+    let (vhost, stream) = identify(&ctx.config.load(), request)?;
+    let publishes = request.kind.publishes();
+    let subject = Subject { peer, stream: &stream, param: &request.param };
+    access::from_any_page(&vhost.refer, &peer.page_url)?;
+    if request.kind.connects() {
+        ctx.hooks.ask(&vhost, Action::Connect, &subject).await?;
+    }
+    access::from_address(&vhost.security, publishes, peer.ip)?;
+    if stream.name.is_empty() {
+        return Err(Refusal::NoName);
+    }
+    access::from_page(&vhost.refer, publishes, &peer.page_url)?;
+    let action = if publishes { Action::Publish } else { Action::Play };
+    let farewell = ctx.hooks.begin(&vhost, action, &subject).await?;
+    Ok(Admitted { vhost, stream, farewell })
 }
 
 fn identify(config: &Snapshot, request: &Request) -> Result<(Arc<Vhost>, StreamId), Refusal> {
     let vhost = config.vhost(&request.vhost).ok_or(Refusal::NoVhost)?;
     if !vhost.enabled {
         return Err(Refusal::VhostDisabled);
-    }
-    if request.name.is_empty() {
-        return Err(Refusal::NoName);
     }
     let stream = StreamId { vhost: vhost.name.clone(), app: request.app.clone(), name: request.name.clone() };
     Ok((vhost.clone(), stream))
@@ -177,7 +222,6 @@ mod tests {
         assert_eq!(identified(&both, "a.com", "s").unwrap().to_string(), "a.com/live/s");
         assert_eq!(stream_url(&identified(&both, "10.0.0.1", "s").unwrap()), "/live/s");
         assert_eq!(identified(&both, "off.com", "s").unwrap_err(), Refusal::VhostDisabled);
-        assert_eq!(identified(&both, "a.com", "").unwrap_err(), Refusal::NoName);
         let strict = config("listen 1935; vhost a.com { }");
         assert_eq!(identified(&strict, "b.com", "s").unwrap_err(), Refusal::NoVhost);
     }

@@ -13,6 +13,7 @@ use mill_hub::Hub;
 
 use crate::clients::Clients;
 use crate::fanout::Fanout;
+use crate::hook::Hooks;
 use crate::listen::Connections;
 use crate::reload::{self, Config};
 
@@ -25,6 +26,7 @@ pub(crate) struct Context {
     pub(crate) hub: Hub,
     pub(crate) fanout: Fanout,
     pub(crate) clients: Clients,
+    pub(crate) hooks: Arc<Hooks>,
     pub(crate) connections: Arc<Connections>,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,

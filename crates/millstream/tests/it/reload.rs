@@ -280,7 +280,9 @@ pub(crate) fn the_limit_of_connections_changes_at_once() {
     for _ in 0..5 {
         assert_eq!(Raw::connect(server.rtmp_addr()).receive_to_end(SOON), Some(Vec::new()), "closed at once");
     }
-    wait_until("the refusal is told", SOON, || server.log().contains("exceed connection limits, code=1074, max=1,"));
+    wait_until("the refusal is told", SOON, || {
+        server.log().contains("exceed connection limits, code=1074, max=1,")
+    });
     limited(50);
     let _more: Vec<Player> = (0..10).map(|_| Player::start(&server, "live/s")).collect();
     show.goes_on();

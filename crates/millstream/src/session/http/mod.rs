@@ -28,7 +28,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::Context;
 use super::admit;
@@ -125,7 +125,10 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
         let peer = connection.describe(&asked, request.headers());
         let playing = match admit::play(&connection.ctx, &peer, asked).await {
             Ok(playing) => playing,
-            Err(refusal) => return Ok(reply::finish(reply::refused(refusal), cors)),
+            Err(refusal) => {
+                warn!("serve error code={} : {refusal}", refusal.code());
+                return Ok(reply::finish(reply::refused(refusal), cors));
+            }
         };
         if let Some(to_live) = connection.to_live.lock().take() {
             let _ = to_live.send(live::Request { playing, format, cors });

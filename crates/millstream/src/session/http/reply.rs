@@ -43,6 +43,11 @@ pub(super) fn refused(refusal: Refusal) -> Response<Reply> {
     let status = match refusal {
         Refusal::NoVhost | Refusal::VhostDisabled | Refusal::NoName => StatusCode::NOT_FOUND,
         Refusal::Busy => StatusCode::CONFLICT,
+        Refusal::Referer
+        | Refusal::Denied
+        | Refusal::NotAllowed
+        | Refusal::NoRules
+        | Refusal::Callback(_) => StatusCode::FORBIDDEN,
     };
     text(status, "text/plain; charset=utf-8", format!("{refusal}\n"))
 }

@@ -15,10 +15,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
+use mill_config::model::Vhost;
+use mill_hub::StreamId;
 use mill_rtmp::command::{Connect, code};
 use mill_rtmp::session::server::{ConnectReply, Event, Options, Session};
 use mill_rtmp::url;
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
@@ -27,6 +29,7 @@ use tracing::{info, warn};
 use super::Context;
 use super::admit::{Refusal, Request};
 use crate::clients::{Kind, Peer};
+use crate::hook::Goodbye;
 use crate::identity;
 use crate::log::Redacted;
 
@@ -109,6 +112,8 @@ struct Connection {
     /// Fires at or before the time somebody waits for; armed anew only when it has to be earlier or has
     /// fired, because that costs more than a spurious tick.
     alarm: Pin<Box<Sleep>>,
+    /// Told when the connection closes; there from connect on, if its vhost exists.
+    goodbye: Option<Goodbye>,
 }
 
 /// What a wait ended with.
@@ -139,6 +144,7 @@ impl Connection {
             input: BytesMut::new(),
             read_size: MIN_READ,
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
+            goodbye: None,
         }
     }
 
@@ -248,7 +254,7 @@ impl Connection {
             );
         }
         // Whether the vhost exists is decided at publish or play, as clients of SRS expect.
-        let vhost = target.ok().and_then(|t| config.vhost(&t.vhost).cloned());
+        let vhost = target.as_ref().ok().and_then(|t| config.vhost(&t.vhost).cloned());
         let chunk_size = vhost.as_ref().map_or(config.global.chunk_size, |v| v.chunk_size);
         let server_ip = self.reader.local_addr().map(|a| a.ip().to_string()).unwrap_or_default();
         let reply = ConnectReply {
@@ -266,6 +272,9 @@ impl Connection {
         self.peer.tc_url = connect.tc_url.into();
         self.peer.page_url = connect.page_url.into();
         self.peer.swf_url = connect.swf_url.into();
+        if let (Some(vhost), Ok(t)) = (vhost, target) {
+            self.is_about(vhost, t.app, String::new());
+        }
     }
 
     /// Which stream the peer means.
@@ -280,6 +289,44 @@ impl Connection {
             Redacted(&t.param)
         );
         Ok(Request { kind, vhost: t.vhost, app: t.app, name: t.stream, param: t.param })
+    }
+
+    /// Notes what to say of the connection when it closes.
+    fn is_about(&mut self, vhost: Arc<Vhost>, app: String, name: String) {
+        let stream = StreamId { vhost: vhost.name.clone(), app, name };
+        match &mut self.goodbye {
+            // Not by a new value: the old one would be told.
+            Some(goodbye) => (goodbye.vhost, goodbye.stream) = (vhost, stream),
+            None => {
+                let (hooks, peer) = (self.ctx.hooks.clone(), self.peer.clone());
+                self.goodbye = Some(Goodbye { hooks, peer, vhost, stream });
+            }
+        }
+    }
+
+    /// Takes a request through admission, in time for a peer that leaves meanwhile: what it sends stays in
+    /// its socket, but that it hangs up is seen.
+    async fn admit<T>(
+        &mut self,
+        asked: Request,
+        admission: impl AsyncFnOnce(&Context, &Peer, Request) -> Result<T, Refusal>,
+    ) -> Result<Result<T, Refusal>, End> {
+        let before = self.goodbye.as_ref().map(|goodbye| goodbye.stream.clone());
+        if let Some(vhost) = self.ctx.config.load().vhost(&asked.vhost).cloned() {
+            self.is_about(vhost, asked.app.clone(), asked.name.clone());
+        }
+        let (ctx, peer) = (&*self.ctx, &self.peer);
+        let walk = async {
+            if let (Some(before), Some(goodbye)) = (before, &self.goodbye) {
+                ctx.hooks.settle(&goodbye.vhost, &before).await;
+            }
+            admission(ctx, peer, asked).await
+        };
+        // Nobody sends urgent data over RTMP; with it comes the news that the other end has closed.
+        tokio::select! {
+            admitted = walk => Ok(admitted),
+            _ = self.reader.ready(Interest::PRIORITY) => Err(End::Gone(io::ErrorKind::UnexpectedEof.into())),
+        }
     }
 
     /// Tells a publisher why not, in words its software understands, before the connection closes.

@@ -26,7 +26,7 @@ pub(super) async fn run(peer: &mut Connection, request: Play) -> Result<(), End>
             return Err(peer.close(end).await);
         }
     };
-    let Playing { vhost, watch, presence } = match admit::play(&peer.ctx, &peer.peer, asked).await {
+    let Playing { vhost, watch, presence } = match peer.admit(asked, admit::play).await? {
         Ok(playing) => playing,
         Err(refusal) => return Err(peer.refuse_play(refusal).await),
     };

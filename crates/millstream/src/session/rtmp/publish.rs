@@ -43,7 +43,7 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
             return Err(peer.close(end).await);
         }
     };
-    let admitted = admit::publish(&peer.ctx, &peer.peer, asked).await;
+    let admitted = peer.admit(asked, admit::publish).await?;
     let Publishing { vhost, publisher, presence } = match admitted {
         Ok(publishing) => publishing,
         Err(refusal) => return Err(peer.refuse_publish(refusal).await),

@@ -1,0 +1,145 @@
+//! What is called back, and the bodies that say so.
+//!
+//! Bodies are those of SRS 3.0: same keys, same order, same types. Nothing is added to them; an event's id
+//! travels as a header. They hold what clients sent (`param`, `tcUrl`, `pageUrl`), so secrets may be in them,
+//! and none of it is logged.
+
+use bytes::Bytes;
+use mill_config::model::HttpHooks;
+use mill_hub::StreamId;
+use serde_json::json;
+
+use crate::clients::Peer;
+
+/// What happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    Connect,
+    Close,
+    Publish,
+    Unpublish,
+    Play,
+    Stop,
+}
+
+impl Action {
+    /// SRS's name for it: of the directive, and in the body.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connect => "on_connect",
+            Self::Close => "on_close",
+            Self::Publish => "on_publish",
+            Self::Unpublish => "on_unpublish",
+            Self::Play => "on_play",
+            Self::Stop => "on_stop",
+        }
+    }
+
+    /// Who is to be called.
+    pub(crate) fn urls(self, conf: &HttpHooks) -> &[String] {
+        if !conf.enabled {
+            return &[];
+        }
+        match self {
+            Self::Connect => &conf.on_connect,
+            Self::Close => &conf.on_close,
+            Self::Publish => &conf.on_publish,
+            Self::Unpublish => &conf.on_unpublish,
+            Self::Play => &conf.on_play,
+            Self::Stop => &conf.on_stop,
+        }
+    }
+
+    /// The event that ends what this one has begun.
+    pub(super) fn end(self) -> Self {
+        match self {
+            Self::Connect | Self::Close => Self::Close,
+            Self::Publish | Self::Unpublish => Self::Unpublish,
+            Self::Play | Self::Stop => Self::Stop,
+        }
+    }
+}
+
+/// Whom an event is about.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Subject<'a> {
+    pub(crate) peer: &'a Peer,
+    /// Vhost as the configuration names it, app, and name; the name may be empty for [`Action::Close`].
+    pub(crate) stream: &'a StreamId,
+    /// Parameters with their question mark, or empty.
+    pub(crate) param: &'a str,
+}
+
+impl Subject<'_> {
+    /// The body of a call.
+    pub(super) fn body(&self, action: Action) -> Bytes {
+        let Self { peer, stream, param } = *self;
+        let (action_name, id) = (action.name(), peer.id);
+        // An IPv4 peer of an IPv6 socket is one of IPv4 to everybody who has its address in a table.
+        let ip = peer.ip.to_canonical().to_string();
+        let (vhost, app, name) = (&stream.vhost, &stream.app, &stream.name);
+        let (tc_url, page_url) = (&*peer.tc_url, &*peer.page_url);
+        let body = match action {
+            Action::Connect => json!({
+                "action": action_name, "client_id": id, "ip": ip, "vhost": vhost, "app": app,
+                "tcUrl": tc_url, "pageUrl": page_url,
+            }),
+            Action::Close => json!({
+                "action": action_name, "client_id": id, "ip": ip, "vhost": vhost, "app": app,
+                "send_bytes": peer.traffic.sent(), "recv_bytes": peer.traffic.received(),
+            }),
+            Action::Publish => json!({
+                "action": action_name, "client_id": id, "ip": ip, "vhost": vhost, "app": app,
+                "tcUrl": tc_url, "stream": name, "param": param,
+            }),
+            Action::Play => json!({
+                "action": action_name, "client_id": id, "ip": ip, "vhost": vhost, "app": app,
+                "stream": name, "param": param, "pageUrl": page_url,
+            }),
+            Action::Unpublish | Action::Stop => json!({
+                "action": action_name, "client_id": id, "ip": ip, "vhost": vhost, "app": app,
+                "stream": name, "param": param,
+            }),
+        };
+        body.to_string().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn bodies_are_those_of_srs_to_the_byte() {
+        let peer = Peer {
+            id: 699,
+            ip: "::ffff:127.0.0.1".parse().unwrap(),
+            tc_url: "rtmp://127.0.0.1/live".into(),
+            page_url: "".into(),
+            swf_url: "".into(),
+            traffic: Arc::default(),
+        };
+        peer.traffic.add_sent(4094);
+        peer.traffic.add_received(3242);
+        let stream =
+            StreamId { vhost: "__defaultVhost__".into(), app: "live".into(), name: "livestream".into() };
+        let subject = Subject { peer: &peer, stream: &stream, param: "?token=abc" };
+        let who = r#""client_id":699,"ip":"127.0.0.1","vhost":"__defaultVhost__","app":"live""#;
+        for (action, rest) in [
+            (Action::Connect, r#""tcUrl":"rtmp://127.0.0.1/live","pageUrl":"""#),
+            (Action::Close, r#""send_bytes":4094,"recv_bytes":3242"#),
+            (
+                Action::Publish,
+                r#""tcUrl":"rtmp://127.0.0.1/live","stream":"livestream","param":"?token=abc""#,
+            ),
+            (Action::Unpublish, r#""stream":"livestream","param":"?token=abc""#),
+            (Action::Play, r#""stream":"livestream","param":"?token=abc","pageUrl":"""#),
+            (Action::Stop, r#""stream":"livestream","param":"?token=abc""#),
+        ] {
+            let expected = format!(r#"{{"action":"{}",{who},{rest}}}"#, action.name());
+            assert_eq!(subject.body(action), expected);
+        }
+    }
+}

@@ -1,0 +1,264 @@
+//! Callbacks: an operator's web server decides who may connect, publish and play, and hears when they end.
+//!
+//! What begins is asked in the task of the peer who wants it ([`Hooks::ask`], [`Hooks::begin`]): all URLs in
+//! order, the first no decides. What ends is put in line ([`queue`]) and told until it is heard. The two meet in
+//! two places. Whoever begins gets a [`Farewell`], whose drop puts the end in line: so it is told exactly when
+//! the beginning may have been heard, however the session ends. And a publish is asked only after the end of
+//! the one before it was told.
+//!
+//! A session tells the events of the vhost as configured when it began, so that whoever heard the beginning
+//! hears the end.
+
+mod client;
+mod counters;
+mod event;
+mod queue;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use mill_config::model::Vhost;
+use mill_hub::StreamId;
+use reqwest::Url;
+use tracing::{debug, warn};
+
+pub(crate) use client::Failure;
+pub(crate) use counters::Stats;
+pub(crate) use event::{Action, Subject};
+
+use crate::clients::Peer;
+use client::{Caller, Shown};
+use counters::Counters;
+use queue::{Item, Queue, Wait};
+
+/// The callbacks of one server.
+#[derive(Debug)]
+pub(crate) struct Hooks {
+    caller: Caller,
+    queue: Queue,
+    counters: Counters,
+    /// Together with a number it makes ids that no other run has given.
+    run: u64,
+    events: AtomicU64,
+}
+
+impl Hooks {
+    /// `run` must differ from run to run.
+    pub(crate) fn new(run: u64) -> Arc<Self> {
+        Arc::new(Self {
+            caller: Caller::default(),
+            queue: Queue::default(),
+            counters: Counters::default(),
+            run,
+            events: AtomicU64::new(0),
+        })
+    }
+
+    /// Delivers what is put in line, until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        self.queue.run(&self.caller, &self.counters).await;
+    }
+
+    /// Delivers what is still in line when everything has ended, for at most `patience`.
+    pub(crate) async fn flush(&self, patience: Duration) {
+        self.queue.flush(&self.caller, &self.counters, patience).await;
+    }
+
+    /// How it is going.
+    pub(crate) fn stats(&self) -> Stats {
+        self.counters.stats()
+    }
+
+    /// Asks whether `subject` may do what `action` says. Without URLs everybody may.
+    pub(crate) async fn ask(
+        &self,
+        vhost: &Vhost,
+        action: Action,
+        subject: &Subject<'_>,
+    ) -> Result<(), Failure> {
+        if action.urls(&vhost.http_hooks).is_empty() {
+            return Ok(());
+        }
+        let body = subject.body(action);
+        self.call_all(vhost, action, body, &line(subject.stream)).await
+    }
+
+    /// The same for what has an end, which is told when the guard is dropped: if the server said yes, and if
+    /// nobody knows what it said. `None` if nobody wants to hear of the end.
+    pub(crate) async fn begin(
+        self: &Arc<Self>,
+        vhost: &Arc<Vhost>,
+        action: Action,
+        subject: &Subject<'_>,
+    ) -> Result<Option<Farewell>, Failure> {
+        let mut farewell = self.farewell(vhost, action, subject);
+        if action.urls(&vhost.http_hooks).is_empty() {
+            return Ok(farewell);
+        }
+        let called = self.ask(vhost, action, subject).await;
+        if let (Err(failure), Some(farewell)) = (&called, &mut farewell)
+            && !failure.is_unsure()
+        {
+            farewell.cancel();
+        }
+        called.map(|()| farewell)
+    }
+
+    fn farewell(
+        self: &Arc<Self>,
+        vhost: &Arc<Vhost>,
+        action: Action,
+        subject: &Subject<'_>,
+    ) -> Option<Farewell> {
+        let action = action.end();
+        if action.urls(&vhost.http_hooks).is_empty() {
+            return None;
+        }
+        let body = subject.body(action);
+        let told =
+            Told { hooks: self.clone(), vhost: vhost.clone(), action, line: line(subject.stream), body };
+        Some(Farewell(Some(Box::new(told))))
+    }
+
+    /// Waits, within the vhost's `timeout`, until what `stream` has in line is told; for a peer that has just
+    /// left that stream and asks for something else.
+    pub(crate) async fn settle(&self, vhost: &Vhost, stream: &StreamId) {
+        let (conf, stream) = (&vhost.http_hooks, line(stream));
+        for action in [Action::Unpublish, Action::Stop] {
+            for url in client::urls(action, conf).flatten() {
+                let _ = self.queue.settle(&stream, &url, Wait::All, conf.timeout).await;
+            }
+        }
+    }
+
+    async fn call_all(
+        &self,
+        vhost: &Vhost,
+        action: Action,
+        body: Bytes,
+        line: &Arc<str>,
+    ) -> Result<(), Failure> {
+        let conf = &vhost.http_hooks;
+        let id = self.event_id();
+        for url in client::urls(action, conf) {
+            let url = url.ok_or(Failure::Url)?;
+            let called = self.call(action, &url, &id, body.clone(), line, conf.timeout).await;
+            if let Err(failure) = &called {
+                report(action.name(), &url, failure);
+            }
+            called?;
+        }
+        Ok(())
+    }
+
+    async fn call(
+        &self,
+        action: Action,
+        url: &Url,
+        id: &str,
+        body: Bytes,
+        line: &Arc<str>,
+        timeout: Duration,
+    ) -> Result<(), Failure> {
+        if action == Action::Publish {
+            self.queue.settle(line, url, Wait::Publish, timeout).await?;
+        }
+        let begun = Instant::now();
+        let called = self.caller.call(url, id, body, timeout).await;
+        self.counters.called(begun.elapsed(), &called);
+        if called.is_ok() {
+            debug!("callback {} to {}", action.name(), Shown(url));
+        }
+        called
+    }
+
+    /// Puts an event in line for each of its URLs.
+    fn tell(&self, vhost: &Vhost, action: Action, line: &Arc<str>, body: &Bytes) {
+        let conf = &vhost.http_hooks;
+        let id: Arc<str> = self.event_id().into();
+        for url in client::urls(action, conf).flatten() {
+            let item = Item {
+                id: id.clone(),
+                action: action.name(),
+                url,
+                body: body.clone(),
+                timeout: conf.timeout,
+                ends_publish: action == Action::Unpublish,
+            };
+            self.queue.add(line, item, &self.counters);
+        }
+    }
+
+    fn event_id(&self) -> String {
+        format!("{:016x}-{}", self.run, self.events.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A stream's name in the queue.
+fn line(stream: &StreamId) -> Arc<str> {
+    stream.to_string().into()
+}
+
+/// Says that a callback server did not say yes, in the words SRS's users look for.
+fn report(action: &str, url: &Url, failure: &Failure) {
+    warn!("client callback {action} failed, url={}, code={} : {failure}", Shown(url), failure.code());
+}
+
+/// Tells the end of a publish or play when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Farewell(Option<Box<Told>>);
+
+#[derive(Debug)]
+struct Told {
+    hooks: Arc<Hooks>,
+    vhost: Arc<Vhost>,
+    action: Action,
+    line: Arc<str>,
+    body: Bytes,
+}
+
+impl Farewell {
+    /// Nothing has begun, so nothing ends.
+    pub(crate) fn cancel(&mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        if let Some(told) = self.0.take() {
+            told.hooks.tell(&told.vhost, told.action, &told.line, &told.body);
+        }
+    }
+}
+
+/// Tells when a connection closes: the value lives as long as the connection, and longer than whatever
+/// publishes or plays on it.
+#[derive(Debug)]
+pub(crate) struct Goodbye {
+    pub(crate) hooks: Arc<Hooks>,
+    pub(crate) peer: Peer,
+    pub(crate) vhost: Arc<Vhost>,
+    /// The last stream it was about; without a name if it never was about one.
+    pub(crate) stream: StreamId,
+}
+
+impl Drop for Goodbye {
+    fn drop(&mut self) {
+        if Action::Close.urls(&self.vhost.http_hooks).is_empty() {
+            return;
+        }
+        let subject = Subject { peer: &self.peer, stream: &self.stream, param: "" };
+        // A connection that never named a stream has a line of its own.
+        let line = match self.stream.name.as_str() {
+            "" => format!("client {}", self.peer.id).into(),
+            _ => line(&self.stream),
+        };
+        self.hooks.tell(&self.vhost, Action::Close, &line, &subject.body(Action::Close));
+    }
+}
+
+#[cfg(test)]
+mod tests;

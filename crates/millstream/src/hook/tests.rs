@@ -1,0 +1,1 @@
+//! Order, repetition and bounds, without the rest of the server.
