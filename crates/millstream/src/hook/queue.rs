@@ -184,7 +184,7 @@ impl Queue {
         patience: Duration,
     ) -> Result<(), Failure> {
         let key = Key { stream: stream.clone(), server: Server::of(url) };
-        let (target, mut progress) = {
+        let (target, silences, mut progress) = {
             let state = self.state.lock();
             let Some(line) = state.lines.get(&key) else { return Ok(()) };
             let target = if wait == Wait::All { line.added } else { line.publish };
@@ -192,9 +192,9 @@ impl Queue {
                 return Ok(());
             }
             line.hurry.notify_one();
-            (target, line.progress.subscribe())
+            let silences = line.progress.borrow().silences;
+            (target, silences, line.progress.subscribe())
         };
-        let silences = progress.borrow().silences;
         let settled = progress.wait_for(|p| p.done >= target || p.silences > silences);
         match tokio::time::timeout(patience, settled).await {
             Ok(Ok(now)) if now.done < target => Err(Failure::Away),
@@ -225,6 +225,12 @@ impl Queue {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        let state = self.state.lock();
+        state.lines.is_empty() && state.cost == 0
+    }
+
     async fn deliver(&self, caller: &Caller, counters: &Counters, until_empty: bool) {
         let mut working = FuturesUnordered::new();
         {
@@ -252,7 +258,8 @@ impl Queue {
             let called = {
                 let _permit = server.calls.acquire().await;
                 begun = Instant::now();
-                caller.call(&item.url, &item.id, item.body.clone(), item.timeout).await
+                // In a box: a call is large, and a line may have to wait for long.
+                Box::pin(caller.call(&item.url, &item.id, item.body.clone(), item.timeout)).await
             };
             counters.called(begun.elapsed(), &called);
             self.note(&key.server, &server, &called);

@@ -1,1 +1,142 @@
-//! Order, repetition and bounds, without the rest of the server.
+//! Ends, order and bounds, without the rest of the server.
+
+use std::net::Ipv4Addr;
+
+use mill_config::model::Snapshot;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+use crate::clients::{Client, Clients, Kind};
+use crate::tasks::Tasks;
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn config(url: &str) -> Snapshot {
+    let text = format!(
+        "listen 1935; vhost v {{ http_hooks {{ enabled on; on_close {url}; on_unpublish {url}; on_stop {url}; }} }}"
+    );
+    let mut no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+    mill_config::load(Some(("test", text.as_bytes())), [], &mut no_files).unwrap().snapshot
+}
+
+fn peer(id: u64) -> Peer {
+    let nothing: Arc<str> = Arc::default();
+    let (ip, traffic) = (Ipv4Addr::LOCALHOST.into(), Arc::default());
+    Peer { id, ip, tc_url: nothing.clone(), page_url: nothing.clone(), swf_url: nothing, traffic }
+}
+
+fn stream(name: &str) -> StreamId {
+    StreamId { vhost: "v".into(), app: "live".into(), name: name.into() }
+}
+
+/// A callback server that says yes and gives `action client_id` of each call, until it is dropped.
+async fn listen(listener: TcpListener, heard: &parking_lot::Mutex<Vec<String>>) {
+    let (mut socket, _) = listener.accept().await.unwrap();
+    let mut request = Vec::new();
+    loop {
+        socket.read_buf(&mut request).await.unwrap();
+        let text = String::from_utf8_lossy(&request).into_owned();
+        if let Some((_, body)) = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with('}')) {
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            heard.lock().push(format!("{} {}", body["action"].as_str().unwrap(), body["client_id"]));
+            request.clear();
+            socket.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n0").await.unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_cut_is_told_of_once_and_in_order() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = config(&format!("http://{}/", listener.local_addr().unwrap()));
+    let (hooks, tasks, clients) = (Hooks::new(1), Tasks::new(0), Clients::default());
+    let vhost = config.vhost("v").unwrap().clone();
+    for (id, kind, action) in [(1, Kind::FmlePublish, Action::Publish), (2, Kind::Play, Action::Play)] {
+        let peer = peer(id);
+        let goodbye =
+            Goodbye { hooks: hooks.clone(), peer: peer.clone(), vhost: vhost.clone(), stream: stream("s") };
+        let (param, stream) = (String::new(), stream("s"));
+        let subject = Subject { peer: &peer, stream: &stream, param: "" };
+        let farewell = hooks.begin(&vhost, action, &subject).await.unwrap();
+        let client = Client { peer: peer.clone(), kind, stream, param, since: Instant::now() };
+        let presence = clients.enter(client).bids(farewell);
+        let (started, start) = tokio::sync::oneshot::channel();
+        tasks.spawn(id, async move {
+            let _goodbye = goodbye;
+            let _presence = presence;
+            let _ = started.send(());
+            std::future::pending::<()>().await;
+        });
+        start.await.unwrap();
+    }
+    assert_eq!(hooks.stats().waiting, 0);
+    for (id, waiting) in [(1, 2), (2, 4)] {
+        assert!(tasks.cut(id));
+        let told = async {
+            while hooks.stats().waiting < waiting {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(SOON, told).await.unwrap();
+        assert!(!tasks.cut(id), "it has gone");
+    }
+    assert!(clients.all().is_empty());
+    let heard = parking_lot::Mutex::default();
+    tokio::select! {
+        () = hooks.flush(SOON) => {}
+        () = listen(listener, &heard) => {}
+    }
+    assert_eq!(*heard.lock(), ["on_unpublish 1", "on_close 1", "on_stop 2", "on_close 2"]);
+    let stats = hooks.stats();
+    assert_eq!((stats.calls, stats.waiting, stats.lost), (4, 0, 0));
+}
+
+#[tokio::test]
+async fn what_is_cancelled_is_not_told() {
+    let config = config("http://127.0.0.1:1/");
+    let (hooks, vhost) = (Hooks::new(1), config.vhost("v").unwrap());
+    let (peer, stream) = (peer(1), stream("s"));
+    let subject = Subject { peer: &peer, stream: &stream, param: "" };
+    let mut farewell = hooks.begin(vhost, Action::Publish, &subject).await.unwrap().unwrap();
+    farewell.cancel();
+    drop(farewell);
+    assert_eq!(hooks.stats().waiting, 0);
+}
+
+#[test]
+fn what_waits_is_bounded_and_loss_is_counted() {
+    let config = config("http://127.0.0.1:1/");
+    let (hooks, vhost) = (Hooks::new(1), config.vhost("v").unwrap());
+    let body = Bytes::from(vec![b' '; 100_000]);
+    let mut last = 0;
+    // 16 MiB for a stream, 64 MiB for all.
+    for (streams, most) in [(1, 167), (4, 668), (10, 671)] {
+        for n in 0..streams * 1000 {
+            hooks.tell(vhost, Action::Stop, &format!("v/live/s{}", n % streams).into(), &body);
+        }
+        let stats = hooks.stats();
+        assert!(stats.waiting > last && stats.waiting <= most, "{stats}");
+        assert!(stats.lost > 0);
+        last = stats.waiting;
+    }
+}
+
+#[tokio::test]
+async fn a_line_that_is_through_leaves_nothing_behind() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = config(&format!("http://{}/", listener.local_addr().unwrap()));
+    let (hooks, vhost) = (Hooks::new(1), config.vhost("v").unwrap());
+    for n in 0..100 {
+        let body = format!(r#"{{"action":"on_stop","client_id":{n}}}"#);
+        hooks.tell(vhost, Action::Stop, &"v/live/s".into(), &body.into());
+    }
+    let heard = parking_lot::Mutex::default();
+    tokio::select! {
+        () = hooks.flush(SOON) => {}
+        () = listen(listener, &heard) => {}
+    }
+    let expected: Vec<String> = (0..100).map(|n| format!("on_stop {n}")).collect();
+    assert_eq!(*heard.lock(), expected);
+    assert!(hooks.queue.is_empty());
+}

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod access;
 mod busy;
 mod chunk_sizes;
 mod conf_examples;
@@ -13,6 +14,7 @@ mod daemon;
 mod demo;
 mod enhanced;
 mod gop_cache;
+mod hooks;
 mod hostile;
 mod httpflv;
 mod log;

@@ -311,17 +311,18 @@ impl Connection {
         asked: Request,
         admission: impl AsyncFnOnce(&Context, &Peer, Request) -> Result<T, Refusal>,
     ) -> Result<Result<T, Refusal>, End> {
-        let before = self.goodbye.as_ref().map(|goodbye| goodbye.stream.clone());
+        let before = self.goodbye.as_ref().map(|left| (left.vhost.clone(), left.stream.clone()));
         if let Some(vhost) = self.ctx.config.load().vhost(&asked.vhost).cloned() {
             self.is_about(vhost, asked.app.clone(), asked.name.clone());
         }
         let (ctx, peer) = (&*self.ctx, &self.peer);
-        let walk = async {
-            if let (Some(before), Some(goodbye)) = (before, &self.goodbye) {
-                ctx.hooks.settle(&goodbye.vhost, &before).await;
+        // In a box: a call is large, and this is part of the task for as long as it plays.
+        let walk = Box::pin(async {
+            if let Some((vhost, stream)) = before {
+                ctx.hooks.settle(&vhost, &stream).await;
             }
             admission(ctx, peer, asked).await
-        };
+        });
         // Nobody sends urgent data over RTMP; with it comes the news that the other end has closed.
         tokio::select! {
             admitted = walk => Ok(admitted),

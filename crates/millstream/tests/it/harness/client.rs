@@ -50,6 +50,12 @@ impl Connection {
     /// Handshake and connect.
     #[track_caller]
     fn open(server: &Server, tc_url: &str, app: &str) -> Result<Self, Refused> {
+        Self::open_from(server, tc_url, app, "")
+    }
+
+    /// The same from a web page.
+    #[track_caller]
+    fn open_from(server: &Server, tc_url: &str, app: &str, page_url: &str) -> Result<Self, Refused> {
         let mut connection = Self {
             raw: Raw::connect(server.rtmp_addr()),
             input: BytesMut::new(),
@@ -67,6 +73,7 @@ impl Connection {
             .with("app", app)
             .with("flashVer", "test")
             .with("tcUrl", tc_url)
+            .with("pageUrl", page_url)
             .with("objectEncoding", 0.0);
         let mut connect = Command::new("connect", 1.0, []);
         connect.object = object.into();
@@ -273,6 +280,46 @@ fn tc_url(server: &Server, app: &str) -> String {
     server.rtmp(app)
 }
 
+/// A client that has said hello and nothing else.
+pub(crate) struct Guest(Connection);
+
+impl Guest {
+    #[track_caller]
+    pub(crate) fn start(server: &Server, app: &str) -> Self {
+        Self::from_page(server, app, "")
+    }
+
+    /// One that comes from a web page.
+    #[track_caller]
+    pub(crate) fn from_page(server: &Server, app: &str, page_url: &str) -> Self {
+        let tc_url = tc_url(server, app);
+        Self(Connection::open_from(server, &tc_url, app, page_url).expect("connect is always accepted"))
+    }
+
+    /// Plays, if the server lets it.
+    #[track_caller]
+    pub(crate) fn play(self, stream: &str) -> Result<Player, Refused> {
+        Player::on(self.0, stream)
+    }
+
+    /// Publishes, if the server lets it.
+    #[track_caller]
+    pub(crate) fn publish(self, stream: &str) -> Result<Publisher, Refused> {
+        let mut publisher = Publisher { connection: self.0, stream: stream.to_string() };
+        publisher.publish()?;
+        Ok(publisher)
+    }
+
+    /// Says that it wants to publish, and does not wait for an answer.
+    #[track_caller]
+    pub(crate) fn ask_to_publish(mut self, stream: &str) -> Publisher {
+        self.0.create_stream().expect("createStream is always accepted");
+        let publish = Publish { stream_name: stream.into(), publish_type: "live".into() };
+        self.0.call(writer::MEDIA_STREAM, &publish.command(5.0));
+        Publisher { connection: self.0, stream: stream.to_string() }
+    }
+}
+
 /// A publisher that sends what it is told to.
 pub(crate) struct Publisher {
     connection: Connection,
@@ -428,7 +475,11 @@ impl Player {
     /// Plays with a connect of the caller's making, if the server lets it.
     #[track_caller]
     pub(crate) fn ask_at(server: &Server, tc_url: &str, app: &str, stream: &str) -> Result<Self, Refused> {
-        let mut connection = Connection::open(server, tc_url, app)?;
+        Self::on(Connection::open(server, tc_url, app)?, stream)
+    }
+
+    #[track_caller]
+    fn on(mut connection: Connection, stream: &str) -> Result<Self, Refused> {
         connection.create_stream()?;
         let play = Play { stream_name: stream.into(), start: -2.0, duration: -1.0, reset: true };
         connection.call(writer::MEDIA_STREAM, &play.command(5.0));
