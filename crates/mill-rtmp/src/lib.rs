@@ -10,10 +10,12 @@
 //! | [`message`] | protocol and user control, aggregates | RTMP 1.0 §5.4, §6.2, §7.1 |
 //! | [`command`] | connect, publish, play, onStatus … | RTMP 1.0 §7.2, Enhanced RTMP v2 |
 //! | [`session`] | the order in which all of that happens | RTMP 1.0 §7.3 and what encoders really do |
+//! | [`bandcheck`] | SRS's bandwidth test | what SRS 3.0 does |
 //! | [`url`] | which vhost, app and stream a client means | the URL habits of SRS |
 //!
 //! What a peer may cost is bounded in one place, [`chunk::limits`], and for the sessions in [`session`].
 
+pub mod bandcheck;
 pub mod chunk;
 pub mod command;
 mod error;

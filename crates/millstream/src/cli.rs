@@ -14,7 +14,7 @@ use clap::{ArgAction, Parser, Subcommand};
 use crate::conf::Source;
 use crate::process::{self, Daemon, daemon};
 use crate::server::{self, Startup};
-use crate::{demo, identity};
+use crate::{bandwidth, demo, identity};
 
 /// SRS's number for a bad configuration, 1023, as an exit code.
 const INVALID: u8 = 255;
@@ -67,6 +67,12 @@ enum Command {
     /// Questions about the configuration
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Question),
+    /// Test how much the line to a server carries: rtmp://host[:port]/app?key=K&vhost=V
+    #[command(disable_help_flag = true)]
+    Bandwidth {
+        /// A vhost with `bandcheck`, and its key
+        url: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -97,8 +103,10 @@ pub(crate) fn run() -> ExitCode {
         println!("{}", identity::SERVER);
         return ExitCode::SUCCESS;
     }
-    if let Some(Command::Config(Question::Explain { name })) = &arguments.command {
-        return explain(name);
+    match &arguments.command {
+        Some(Command::Config(Question::Explain { name })) => return explain(name),
+        Some(Command::Bandwidth { url }) => return test_bandwidth(url),
+        Some(Command::Demo) | None => {}
     }
     let source = Source::new(arguments.config.clone(), arguments.env_only, overrides(&arguments));
     let loaded = match source.load() {
@@ -161,6 +169,24 @@ fn explain(name: &str) -> ExitCode {
         Err(e) => {
             eprintln!("millstream: {e}");
             INVALID.into()
+        }
+    }
+}
+
+fn test_bandwidth(url: &str) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let tested = match runtime {
+        Ok(runtime) => runtime.block_on(bandwidth::run(url)),
+        Err(e) => Err(e.into()),
+    };
+    match tested {
+        Ok(report) => {
+            println!("{report}");
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("millstream: bandwidth test: {e}");
+            ExitCode::FAILURE
         }
     }
 }

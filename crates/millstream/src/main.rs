@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+mod bandwidth;
 mod cli;
 mod clients;
 mod conf;

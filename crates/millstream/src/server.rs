@@ -137,6 +137,7 @@ async fn serve(
         fanout: Fanout::new(tasks.clone(), workers),
         clients: Clients::default(),
         hooks: Hooks::new(seed),
+        bandcheck: Default::default(),
         connections: Arc::new(Connections::new(max_connections)),
         seed,
         config: Config::new(snapshot),

@@ -36,6 +36,10 @@ impl Limits {
     /// takes a few kilobytes.
     pub const COMMANDS: Self = Self { message: 64 * 1024, unfinished: 128 * 1024 };
 
+    /// For bandwidth tests, whose commands are as long as clients like: the fastest ones send a few hundred
+    /// kilobytes in one.
+    pub const TEST: Self = Self { message: 1024 * 1024, unfinished: 1024 * 1024 };
+
     /// For whoever may send media: what the protocol allows, and a second stream beside a huge key frame.
     pub const MEDIA: Self =
         Self { message: MAX_MESSAGE_SIZE, unfinished: MAX_MESSAGE_SIZE + 4 * 1024 * 1024 };

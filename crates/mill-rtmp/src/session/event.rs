@@ -28,6 +28,8 @@ pub enum ServerEvent {
     StopPlay,
     /// The player does not want media (`true`) or wants it again; it was told so.
     Pause(bool),
+    /// The client of a bandwidth test has sent the command of this name; see [`crate::bandcheck`].
+    Test(String),
     /// The session is over and the connection must be closed.
     Closed,
 }

@@ -3,7 +3,7 @@
 //! ```text
 //! handshake ─► connect? ─► identify ─► publish? ─► publishing ─┐
 //!                             ▲   └──► play? ────► playing ────┤
-//!                             └──────── unpublish, closeStream ┘
+//!               └─► testing      └──────── unpublish, closeStream ┘
 //! ```
 //!
 //! `?` marks a question to the driver ([`Event::Connect`], [`Event::Publish`], [`Event::Play`]): input
@@ -35,6 +35,9 @@ use crate::{
 
 /// createStream may be sent so often before publish or play; the next one closes (2055), as SRS does.
 pub const MAX_CREATE_STREAM: u8 = 3;
+
+/// Commands of a bandwidth test have names of at most so many bytes; others are not told.
+const MAX_TEST_NAME: usize = 64;
 
 /// Bandwidth a client is told it may use, in bytes; all clients ignore it.
 const PEER_BANDWIDTH: u32 = 2_500_000;
@@ -142,6 +145,8 @@ enum State {
     AskedPlay,
     Publishing(Style),
     Playing,
+    /// A bandwidth test.
+    Testing,
     /// Sent elsewhere; waiting for it to leave.
     Redirected,
     Closed,
@@ -239,11 +244,7 @@ impl Session {
     /// Answers [`Event::Connect`] with yes; without that question nothing happens.
     pub fn accept_connect(&mut self, now: Instant, reply: &ConnectReply<'_>) {
         let Some(asked) = self.connecting() else { return };
-        if reply.window_ack_size > 0 {
-            self.link.send_control(Control::WindowAckSize(reply.window_ack_size));
-        }
-        // Type 2: "dynamic".
-        self.link.send_control(Control::SetPeerBandwidth { size: reply.peer_bandwidth, limit_type: 2 });
+        self.send_windows(reply);
         self.link.set_chunk_size(reply.chunk_size);
         self.link.set_window(reply.in_ack_size);
         self.link.send_command(writer::COMMAND, 0, &asked.result(reply));
@@ -259,6 +260,35 @@ impl Session {
         let command = Command::new("_error", asked.transaction_id, [info.into()]);
         self.link.send_command(writer::COMMAND, 0, &command);
         self.close();
+    }
+
+    /// Answers [`Event::Connect`] with a bandwidth test instead of a stream: what the client commands comes as
+    /// [`Event::Test`]. Its time is the driver's.
+    pub fn accept_test(&mut self, reply: &ConnectReply<'_>) {
+        let Some(asked) = self.connecting() else { return };
+        self.send_windows(reply);
+        self.link.send_command(writer::COMMAND, 0, &asked.result(reply));
+        self.link.set_limits(Limits::TEST);
+        self.state = State::Testing;
+        self.deadline = None;
+    }
+
+    /// Answers [`Event::Connect`] with a refused bandwidth test, in SRS's words; the driver closes once the
+    /// output is sent.
+    pub fn reject_test(&mut self, reply: &ConnectReply<'_>) {
+        if self.connecting().is_some() {
+            self.send_windows(reply);
+            let info = status("error", code::CONNECT_REJECTED, "bandcheck rejected");
+            self.link.send_command(writer::DATA, 0, &Command::on_status(info));
+            self.close();
+        }
+    }
+
+    /// Says the next step of a bandwidth test.
+    pub fn send_test(&mut self, command: &Command) {
+        if let State::Testing = self.state {
+            self.link.send_command(writer::DATA, 0, command);
+        }
     }
 
     /// Answers [`Event::Publish`] with yes; without that question nothing happens.
@@ -412,6 +442,12 @@ impl Session {
                 self.playing(now, &command);
                 Ok(())
             }
+            State::Testing => {
+                if command.name.len() <= MAX_TEST_NAME {
+                    self.link.events.push_back(Event::Test(command.name));
+                }
+                Ok(())
+            }
             State::Redirected => {
                 self.close();
                 self.link.events.push_back(Event::Closed);
@@ -525,6 +561,14 @@ impl Session {
         self.state = state;
         self.deadline = None;
         self.link.events.push_back(event);
+    }
+
+    fn send_windows(&mut self, reply: &ConnectReply<'_>) {
+        if reply.window_ack_size > 0 {
+            self.link.send_control(Control::WindowAckSize(reply.window_ack_size));
+        }
+        // Type 2: "dynamic".
+        self.link.send_control(Control::SetPeerBandwidth { size: reply.peer_bandwidth, limit_type: 2 });
     }
 
     fn connecting(&mut self) -> Option<Box<Connecting>> {

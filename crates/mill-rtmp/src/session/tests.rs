@@ -287,6 +287,36 @@ fn connect_can_be_refused() {
 }
 
 #[test]
+fn a_bandwidth_test_takes_the_place_of_a_stream() {
+    use crate::bandcheck as say;
+    let mut peer = Peer::new();
+    peer.connect(Object::new());
+    peer.session.send_test(&say::command(say::START_PLAY, Object::new()));
+    peer.session.accept_test(&REPLY);
+    assert_eq!(peer.session.chunk_size(), 128, "not announced, so as it was");
+    assert_eq!(peer.session.deadline(), None);
+    let expected = ["_result 1 0 NetConnection.Connect.Success"];
+    assert_eq!(peer.answers(), expected, "neither onBWDone nor a step before its time");
+    for name in ["createStream", say::STARTING_PLAY, &"x".repeat(65), "publish"] {
+        peer.call(name, 2.0);
+    }
+    let expected = ["createStream", say::STARTING_PLAY, "publish"].map(|name| Event::Test(name.to_owned()));
+    assert_eq!(peer.events(), expected);
+    assert!(peer.answers().is_empty());
+    peer.session.send_test(&say::data(say::PLAYING, 3));
+    let messages = peer.said();
+    let command = Command::parse(&messages[0].payload).unwrap();
+    assert_eq!((command.name.as_str(), command.info().unwrap().iter().count()), (say::PLAYING, 3));
+
+    let mut peer = Peer::new();
+    peer.connect(Object::new());
+    peer.session.reject_test(&REPLY);
+    assert_eq!(peer.answers(), ["onStatus 0 0 NetConnection.Connect.Rejected"]);
+    peer.call("createStream", 2.0);
+    assert!(peer.answers().is_empty() && peer.events().is_empty());
+}
+
+#[test]
 fn nothing_is_read_while_a_question_is_open() {
     let mut peer = Peer::new();
     peer.connect(Object::new());

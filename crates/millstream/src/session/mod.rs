@@ -27,6 +27,7 @@ pub(crate) struct Context {
     pub(crate) fanout: Fanout,
     pub(crate) clients: Clients,
     pub(crate) hooks: Arc<Hooks>,
+    pub(crate) bandcheck: rtmp::bandcheck::Gate,
     pub(crate) connections: Arc<Connections>,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,

@@ -6,6 +6,7 @@
 mod harness;
 
 mod access;
+mod bandwidth;
 mod busy;
 mod chunk_sizes;
 mod conf_examples;

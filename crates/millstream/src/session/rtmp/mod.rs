@@ -5,6 +5,7 @@
 //! the same: the task's values are dropped, which unpublishes and leaves. Bounded by the protocol's limits
 //! ([`mill_rtmp::chunk::Limits`]), its time limits, and one read buffer of at most [`MAX_READ`] bytes.
 
+pub(crate) mod bandcheck;
 mod play;
 mod publish;
 
@@ -51,6 +52,8 @@ pub(super) enum End {
     Protocol(#[from] mill_rtmp::Error),
     #[error("{0}")]
     Refused(#[from] Refusal),
+    #[error("{0}")]
+    NoTest(#[from] bandcheck::Refused),
     #[error("no message for {0:?}")]
     Silent(Duration),
     #[error("nobody has watched for {0:?}")]
@@ -68,6 +71,7 @@ impl End {
             Self::Gone(_) => 1007,
             Self::Protocol(e) => e.code(),
             Self::Refused(refusal) => refusal.code(),
+            Self::NoTest(refused) => refused.code(),
             Self::Silent(_) => 1011,
             Self::NotReading => 1009,
             Self::DurationOver => 2019,
@@ -152,12 +156,20 @@ impl Connection {
         loop {
             while let Some(event) = self.poll()? {
                 match event {
-                    Event::Connect(connect) => self.accept_connect(connect),
+                    Event::Connect(connect) => match self.accept_connect(connect) {
+                        Some(Ok(vhost)) => return Box::pin(bandcheck::run(self, &vhost.bandcheck)).await,
+                        Some(Err(refused)) => return Err(self.close(refused.into()).await),
+                        None => {}
+                    },
                     Event::Publish { publish, style } => Box::pin(publish::run(self, publish, style)).await?,
                     Event::Play(play) => Box::pin(play::run(self, play)).await?,
                     Event::Closed => return self.flush().await,
                     // What was on its way when publish or play ended.
-                    Event::Media(_) | Event::Unpublish | Event::StopPlay | Event::Pause(_) => {}
+                    Event::Media(_)
+                    | Event::Unpublish
+                    | Event::StopPlay
+                    | Event::Pause(_)
+                    | Event::Test(_) => {}
                 }
             }
             let deadline = self.rtmp.deadline();
@@ -237,7 +249,8 @@ impl Connection {
         Ok(any)
     }
 
-    fn accept_connect(&mut self, connect: Box<Connect>) {
+    /// Answers connect; `Some` if the vhost is there for bandwidth tests: whether the peer may have one.
+    fn accept_connect(&mut self, connect: Box<Connect>) -> Option<Result<Arc<Vhost>, bandcheck::Refused>> {
         let config = self.ctx.config.load();
         let target = url::resolve(&connect.tc_url, "");
         if let Ok(t) = &target {
@@ -268,13 +281,21 @@ impl Connection {
             connection_id: &self.peer.id.to_string(),
             ..ConnectReply::default()
         };
-        self.rtmp.accept_connect(Instant::now(), &reply);
+        let test = vhost.clone().filter(|vhost| vhost.enabled && vhost.bandcheck.enabled);
+        let test =
+            test.map(|vhost| self.ctx.bandcheck.admit(&vhost.bandcheck, &connect.tc_url).map(|()| vhost));
+        match test {
+            None => self.rtmp.accept_connect(Instant::now(), &reply),
+            Some(Ok(_)) => self.rtmp.accept_test(&reply),
+            Some(Err(_)) => self.rtmp.reject_test(&reply),
+        }
         self.peer.tc_url = connect.tc_url.into();
         self.peer.page_url = connect.page_url.into();
         self.peer.swf_url = connect.swf_url.into();
         if let (Some(vhost), Ok(t)) = (vhost, target) {
             self.is_about(vhost, t.app, String::new());
         }
+        test
     }
 
     /// Which stream the peer means.

@@ -310,6 +310,23 @@ impl Guest {
         Ok(publisher)
     }
 
+    /// Talks of nothing that matters; whether the server closes within the deadline.
+    pub(crate) fn babble(&mut self, deadline: Duration) -> bool {
+        let end = Instant::now() + deadline;
+        while Instant::now() < end {
+            self.0.call(0, &Command::new("nothing", 9.0, []));
+            if self.0.is_closed(Duration::from_millis(50)) {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Whether the server closes within the deadline.
+    pub(crate) fn is_closed(&mut self, deadline: Duration) -> bool {
+        self.0.is_closed(deadline)
+    }
+
     /// Says that it wants to publish, and does not wait for an answer.
     #[track_caller]
     pub(crate) fn ask_to_publish(mut self, stream: &str) -> Publisher {

@@ -1,0 +1,74 @@
+//! The bandwidth test: our client against our server, who may have one, and peers that do not play by its rules.
+
+use crate::harness::SOON;
+use crate::harness::client::{Guest, Player};
+use crate::harness::process::{Finished, Process};
+use crate::harness::server::{Conf, Server, binary};
+use std::time::{Duration, Instant};
+
+const LENGTH: Duration = Duration::from_secs(30);
+
+fn server(bandcheck: &str) -> Server {
+    let vhost = format!("vhost test.com {{ bandcheck {{ enabled on; key \"secret\"; {bandcheck} }} }}");
+    Server::start(&Conf::default().vhosts(&vhost))
+}
+
+fn test(server: &Server, query: &str) -> Finished {
+    Process::run(binary().args(["bandwidth", &server.rtmp(&format!("app?{query}"))]), LENGTH)
+}
+
+/// Kilobits per second behind that word.
+#[track_caller]
+fn rate(said: &str, word: &str) -> f64 {
+    let line =
+        said.lines().find(|line| line.starts_with(word)).unwrap_or_else(|| panic!("no {word}: {said}"));
+    line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).expect("a number")
+}
+
+#[test]
+fn both_directions_are_measured_and_limited() {
+    let server = server("interval 0; limit_kbps 2000;");
+    let done = test(&server, "vhost=test.com&key=secret");
+    assert!(done.status.success(), "{}", done.text());
+    for word in ["upload", "download"] {
+        let kbps = rate(&done.stdout(), word);
+        assert!((1000.0..3000.0).contains(&kbps), "{}", done.stdout());
+    }
+    // Streams go on beside it, and the vhost has none.
+    Player::start(&server, "live/s");
+    assert!(server.log().contains("bandcheck finished, play_kbps="), "{}", server.log());
+    assert!(!server.log().contains("secret"));
+}
+
+#[test]
+fn without_the_key_or_too_soon_there_is_none() {
+    let server = server("interval 300; limit_kbps 100;");
+    for query in ["vhost=test.com", "vhost=test.com&key=wrong", "vhost=test.com&key=secret2"] {
+        let done = test(&server, query);
+        assert!(done.stderr().contains("bandcheck rejected"), "{query}: {}", done.text());
+        assert!(!done.status.success());
+    }
+    assert!(server.log().contains("serve error code=1032"), "{}", server.log());
+    // One begins and counts, though it leaves at once.
+    drop(Guest::start(&server, "app?vhost=test.com&key=secret"));
+    let done = test(&server, "vhost=test.com&key=secret");
+    assert!(done.stderr().contains("bandcheck rejected"), "{}", done.text());
+    assert!(server.log().contains("serve error code=1033"), "{}", server.log());
+    let done = test(&server, "key=secret");
+    assert!(done.stderr().contains("no bandwidth test"), "{}", done.text());
+    let done = Process::run(binary().args(["bandwidth", "nonsense"]), SOON);
+    assert!(!done.status.success() && !done.stderr().is_empty());
+}
+
+#[test]
+fn who_does_not_answer_is_closed() {
+    let server = server("interval 0; limit_kbps 1000;");
+    let begun = Instant::now();
+    let mut silent = Guest::start(&server, "app?vhost=test.com&key=secret");
+    // Nor does it help to talk of something else.
+    let mut talker = Guest::start(&server, "app?vhost=test.com&key=secret");
+    assert!(talker.babble(Duration::from_secs(20)), "closed while it talks");
+    assert!(silent.is_closed(SOON));
+    assert!(begun.elapsed() >= Duration::from_secs(5));
+    assert!(server.log().contains("serve error code=1011"), "{}", server.log());
+}
