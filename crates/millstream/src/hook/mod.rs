@@ -78,11 +78,16 @@ impl Hooks {
         action: Action,
         subject: &Subject<'_>,
     ) -> Result<(), Failure> {
-        if action.urls(&vhost.http_hooks).is_empty() {
+        let conf = &vhost.http_hooks;
+        if action.urls(conf).is_empty() {
             return Ok(());
         }
-        let body = subject.body(action);
-        self.call_all(vhost, action, body, &line(subject.stream)).await
+        let (id, body) = (self.event_id(), subject.body(action));
+        for url in client::urls(action, conf) {
+            let url = url.ok_or(Failure::Url)?;
+            self.call(action, &url, &id, body.clone(), conf.timeout).await?;
+        }
+        Ok(())
     }
 
     /// The same for what has an end, which is told when the guard is dropped: if the server said yes, and if
@@ -93,10 +98,10 @@ impl Hooks {
         action: Action,
         subject: &Subject<'_>,
     ) -> Result<Option<Farewell>, Failure> {
-        let mut farewell = self.farewell(vhost, action, subject);
-        if action.urls(&vhost.http_hooks).is_empty() {
-            return Ok(farewell);
+        if action == Action::Publish {
+            self.settle_publish(vhost, subject.stream).await?;
         }
+        let mut farewell = self.farewell(vhost, action, subject);
         let called = self.ask(vhost, action, subject).await;
         if let (Err(failure), Some(farewell)) = (&called, &mut farewell)
             && !failure.is_unsure()
@@ -133,22 +138,12 @@ impl Hooks {
         }
     }
 
-    async fn call_all(
-        &self,
-        vhost: &Vhost,
-        action: Action,
-        body: Bytes,
-        line: &Arc<str>,
-    ) -> Result<(), Failure> {
-        let conf = &vhost.http_hooks;
-        let id = self.event_id();
-        for url in client::urls(action, conf) {
-            let url = url.ok_or(Failure::Url)?;
-            let called = self.call(action, &url, &id, body.clone(), line, conf.timeout).await;
-            if let Err(failure) = &called {
-                report(action.name(), &url, failure);
-            }
-            called?;
+    /// Waits until the end of the stream's last publish is told to those who are to be asked about the next.
+    async fn settle_publish(&self, vhost: &Vhost, stream: &StreamId) -> Result<(), Failure> {
+        let (conf, line) = (&vhost.http_hooks, line(stream));
+        for url in client::urls(Action::Publish, conf).flatten() {
+            let settled = self.queue.settle(&line, &url, Wait::Publish, conf.timeout).await;
+            settled.inspect_err(|failure| report(Action::Publish.name(), &url, failure))?;
         }
         Ok(())
     }
@@ -159,17 +154,14 @@ impl Hooks {
         url: &Url,
         id: &str,
         body: Bytes,
-        line: &Arc<str>,
         timeout: Duration,
     ) -> Result<(), Failure> {
-        if action == Action::Publish {
-            self.queue.settle(line, url, Wait::Publish, timeout).await?;
-        }
         let begun = Instant::now();
         let called = self.caller.call(url, id, body, timeout).await;
         self.counters.called(begun.elapsed(), &called);
-        if called.is_ok() {
-            debug!("callback {} to {}", action.name(), Shown(url));
+        match &called {
+            Ok(()) => debug!("callback {} to {}", action.name(), Shown(url)),
+            Err(failure) => report(action.name(), url, failure),
         }
         called
     }

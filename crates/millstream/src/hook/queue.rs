@@ -140,8 +140,8 @@ impl Queue {
         let key = Key { stream: stream.clone(), server: Server::of(&item.url) };
         let cost = item.cost();
         let mut state = self.state.lock();
-        let before = state.lines.get(&key).map_or(0, |line| line.cost);
-        if state.cost + cost > MAX_WAITING || before + cost > MAX_LINE {
+        let before = state.lines.get(&key).map(|line| line.cost);
+        if state.cost + cost > MAX_WAITING || before.unwrap_or(0) + cost > MAX_LINE {
             drop(state);
             let lost = counters.lost(1);
             if lost % LOG_LOST_EVERY == 1 {
@@ -150,7 +150,8 @@ impl Queue {
             return;
         }
         state.cost += cost;
-        if before == 0 {
+        // A line that is there has somebody who works on it, even if it is empty for the moment.
+        if before.is_none() {
             state.idle.push(key.clone());
         }
         let line = state.lines.entry(key).or_insert_with(|| Line {
@@ -167,8 +168,8 @@ impl Queue {
             line.publish = line.added;
         }
         line.items.push_back((Instant::now(), Arc::new(item)));
-        drop(state);
         counters.waits(1);
+        drop(state);
         self.added.notify_one();
     }
 

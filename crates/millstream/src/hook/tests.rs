@@ -2,9 +2,11 @@
 
 use std::net::Ipv4Addr;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use mill_config::model::Snapshot;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
 use crate::clients::{Client, Clients, Kind};
@@ -32,10 +34,18 @@ fn stream(name: &str) -> StreamId {
 
 /// A callback server that says yes and gives `action client_id` of each call, until it is dropped.
 async fn listen(listener: TcpListener, heard: &parking_lot::Mutex<Vec<String>>) {
-    let (mut socket, _) = listener.accept().await.unwrap();
-    let mut request = Vec::new();
+    let mut connections = FuturesUnordered::new();
     loop {
-        socket.read_buf(&mut request).await.unwrap();
+        tokio::select! {
+            accepted = listener.accept() => connections.push(answer(accepted.unwrap().0, heard)),
+            Some(()) = connections.next(), if !connections.is_empty() => {}
+        }
+    }
+}
+
+async fn answer(mut socket: TcpStream, heard: &parking_lot::Mutex<Vec<String>>) {
+    let mut request = Vec::new();
+    while socket.read_buf(&mut request).await.is_ok_and(|n| n > 0) {
         let text = String::from_utf8_lossy(&request).into_owned();
         if let Some((_, body)) = text.split_once("\r\n\r\n").filter(|(_, body)| body.ends_with('}')) {
             let body: serde_json::Value = serde_json::from_str(body).unwrap();
@@ -90,6 +100,41 @@ async fn who_is_cut_is_told_of_once_and_in_order() {
     assert_eq!(*heard.lock(), ["on_unpublish 1", "on_close 1", "on_stop 2", "on_close 2"]);
     let stats = hooks.stats();
     assert_eq!((stats.calls, stats.waiting, stats.lost), (4, 0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_that_runs_dry_again_and_again_keeps_its_order() {
+    const EVENTS: u64 = 300;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = config(&format!("http://{}/", listener.local_addr().unwrap()));
+    let (hooks, vhost) = (Hooks::new(1), config.vhost("v").unwrap().clone());
+    let adding = hooks.clone();
+    let added = tokio::task::spawn_blocking(move || {
+        let begun = Instant::now();
+        for n in 0..EVENTS {
+            let body = format!(r#"{{"action":"on_stop","client_id":{n}}}"#);
+            adding.tell(&vhost, Action::Stop, &"v/live/s".into(), &body.into());
+            // The next comes as the line runs dry.
+            while adding.stats().waiting > n % 3 {
+                std::thread::yield_now();
+                assert!(begun.elapsed() < SOON, "{}", adding.stats());
+            }
+        }
+    });
+    let heard = parking_lot::Mutex::default();
+    let all = async {
+        tokio::select! {
+            () = hooks.clone().run() => {}
+            () = listen(listener, &heard) => {}
+            added = added => added.unwrap(),
+        }
+    };
+    tokio::time::timeout(SOON, all).await.unwrap();
+    let expected: Vec<String> = (0..heard.lock().len()).map(|n| format!("on_stop {n}")).collect();
+    assert_eq!(*heard.lock(), expected);
+    assert!(heard.lock().len() as u64 >= EVENTS - 3, "the last few may be on their way");
+    let stats = hooks.stats();
+    assert_eq!((stats.lost, stats.retries, stats.calls >= EVENTS - 3), (0, 0, true), "{stats}");
 }
 
 #[tokio::test]

@@ -77,3 +77,18 @@ fn a_guard_that_works_is_not_warned_of() {
     let _publisher = Publisher::start(&server, "live/s");
     assert!(!server.log().contains("NOT restricted"), "{}", server.log());
 }
+
+#[test]
+fn the_examples_do_what_they_say() {
+    let server = Server::example("security.deny.publish.conf", |text| text);
+    assert_eq!(Publisher::ask(&server, "live/s").err().unwrap().code, "NetStream.Publish.Denied");
+    Player::start(&server, "live/s");
+    assert_eq!(http_status(&server, "").0, 200);
+
+    let server = Server::example("refer.conf", |text| text);
+    assert!(Guest::from_page(&server, "live", "http://me.github.io/").play("s").is_ok());
+    assert!(Guest::from_page(&server, "live", "http://me.github.io/").publish("s").is_err());
+    assert!(Guest::from_page(&server, "live", "http://studio.github.com/").publish("s").is_ok());
+    assert_eq!(http_status(&server, "http://me.github.io/").0, 200);
+    assert_eq!(http_status(&server, "http://elsewhere.com/").0, 403);
+}

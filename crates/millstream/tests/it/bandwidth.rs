@@ -72,3 +72,14 @@ fn who_does_not_answer_is_closed() {
     assert!(begun.elapsed() >= Duration::from_secs(5));
     assert!(server.log().contains("serve error code=1011"), "{}", server.log());
 }
+
+#[test]
+fn the_example_does_what_it_says() {
+    let server = Server::example("bandwidth.conf", |text| text.replace("4000", "200000"));
+    let done = test(&server, "key=35c9b402c12a7246868752e2878f7e0e&vhost=bandcheck.srs.com");
+    assert!(done.status.success(), "{}", done.text());
+    // Nothing but the limit holds it up, on a line that carries more than any limit of a test.
+    assert!(rate(&done.stdout(), "download") > 2000.0 && rate(&done.stdout(), "upload") > 2000.0);
+    let done = test(&server, "key=35c9b402c12a7246868752e2878f7e0e&vhost=bandcheck.srs.com");
+    assert!(done.stderr().contains("bandcheck rejected"), "{}", done.text());
+}

@@ -544,3 +544,19 @@ fn secrets_are_not_logged() {
         assert!(!server.log().contains(secret), "{secret}: {}", server.log());
     }
 }
+
+#[test]
+fn the_example_does_what_it_says() {
+    let backend = Backend::start();
+    let api = backend.url("api/v1/");
+    let change = |text: String| text.replace("http://127.0.0.1:8085/api/v1/", &api);
+    let server = Server::example("http.hooks.callback.conf", change);
+    drop(Publisher::start(&server, "live/s"));
+    let calls = backend.expect(&["on_connect", "on_publish", "on_unpublish", "on_close"]);
+    let paths: Vec<&str> = calls.iter().map(|call| &*call.path).collect();
+    assert_eq!(paths, ["clients", "streams", "streams", "clients"].map(|path| format!("/api/v1/{path}")));
+    backend.forget();
+    drop(Http::get(server.http_addr(), "/live/s.flv"));
+    let calls = backend.expect(&["on_play", "on_stop"]);
+    assert!(calls.iter().all(|call| call.path == "/api/v1/sessions"));
+}

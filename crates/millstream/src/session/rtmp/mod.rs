@@ -116,7 +116,7 @@ struct Connection {
     /// Fires at or before the time somebody waits for; armed anew only when it has to be earlier or has
     /// fired, because that costs more than a spurious tick.
     alarm: Pin<Box<Sleep>>,
-    /// Told when the connection closes; there from connect on, if its vhost exists.
+    /// Told when the connection closes; there from connect on, if its vhost has callbacks.
     goodbye: Option<Goodbye>,
 }
 
@@ -318,6 +318,7 @@ impl Connection {
         match &mut self.goodbye {
             // Not by a new value: the old one would be told.
             Some(goodbye) => (goodbye.vhost, goodbye.stream) = (vhost, stream),
+            None if !vhost.http_hooks.enabled => {}
             None => {
                 let (hooks, peer) = (self.ctx.hooks.clone(), self.peer.clone());
                 self.goodbye = Some(Goodbye { hooks, peer, vhost, stream });

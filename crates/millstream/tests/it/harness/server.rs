@@ -174,6 +174,32 @@ impl Server {
         Self { process, ports, dir }
     }
 
+    /// With one of the configurations in `conf/`, as it is but for its ports and what `change` does.
+    #[track_caller]
+    pub(crate) fn example(name: &str, change: impl Fn(String) -> String) -> Self {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf").join(name);
+        let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
+        Self::start_with(|command, ports, dir| {
+            let (rtmp, http) = (ports.rtmp, ports.http);
+            let mut text = change(text.clone());
+            for (port, now) in [("1935", rtmp), ("8080", http)] {
+                let lines = text.lines().map(|text| match text.split_whitespace().collect::<Vec<_>>()[..] {
+                    ["listen", _] if text.ends_with(&format!(" {port};")) => {
+                        format!("listen 127.0.0.1:{now};")
+                    }
+                    _ => text.to_owned(),
+                });
+                text = lines.collect::<Vec<_>>().join("\n");
+            }
+            if !text.contains("http_server") {
+                // The harness waits for it.
+                text += &format!("\nhttp_server {{ enabled on; listen 127.0.0.1:{http}; }}\n");
+            }
+            std::fs::write(dir.join("srs.conf"), text).expect("the configuration can be written");
+            command.args(["-c", "srs.conf"]);
+        })
+    }
+
     pub(crate) fn ports(&self) -> Ports {
         self.ports
     }
