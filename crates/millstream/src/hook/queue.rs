@@ -23,7 +23,7 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use reqwest::Url;
 use tokio::sync::{Notify, Semaphore, watch};
-use tracing::{debug, error, info};
+use tracing::{debug, error, info, warn};
 
 use super::client::{Caller, Failure, Server, Shown};
 use super::counters::Counters;
@@ -84,6 +84,8 @@ struct Progress {
     done: u64,
     /// Attempts that met nobody.
     silences: u64,
+    /// Attempts that were answered with "not now".
+    delays: u64,
 }
 
 #[derive(Debug)]
@@ -175,8 +177,8 @@ impl Queue {
 
     /// Waits until what the stream has in line to the server of `url` is through, hurrying it up.
     ///
-    /// Gives [`Failure::Away`] when an attempt meets nobody. A wait that lasts longer than `patience` ends
-    /// well: better a late event out of order than nobody on air.
+    /// Gives [`Failure::Away`] when an attempt meets nobody. A wait that lasts longer than `patience`, or for an
+    /// event that the server cannot take, ends well: better an event out of order than nobody on air.
     pub(super) async fn settle(
         &self,
         stream: &Arc<str>,
@@ -185,7 +187,7 @@ impl Queue {
         patience: Duration,
     ) -> Result<(), Failure> {
         let key = Key { stream: stream.clone(), server: Server::of(url) };
-        let (target, silences, mut progress) = {
+        let (target, start, mut progress) = {
             let state = self.state.lock();
             let Some(line) = state.lines.get(&key) else { return Ok(()) };
             let target = if wait == Wait::All { line.added } else { line.publish };
@@ -193,22 +195,23 @@ impl Queue {
                 return Ok(());
             }
             line.hurry.notify_one();
-            let silences = line.progress.borrow().silences;
-            (target, silences, line.progress.subscribe())
+            let start = *line.progress.borrow();
+            (target, start, line.progress.subscribe())
         };
-        let settled = progress.wait_for(|p| p.done >= target || p.silences > silences);
-        match tokio::time::timeout(patience, settled).await {
-            Ok(Ok(now)) if now.done < target => Err(Failure::Away),
-            // The line is gone: everything is through.
-            Ok(_) => Ok(()),
-            Err(_) => {
-                error!(
-                    "callbacks of {stream}: a new event overtakes those that still wait for {}",
-                    key.server
-                );
-                Ok(())
-            }
+        let moved = |p: &Progress| p.done >= target || p.silences > start.silences || p.delays > start.delays;
+        // The line goes when everything in it is through.
+        let now = match tokio::time::timeout(patience, progress.wait_for(moved)).await {
+            Ok(Ok(now)) => *now,
+            Ok(Err(_)) => return Ok(()),
+            Err(_) => start,
+        };
+        if now.done < target && now.silences > start.silences {
+            return Err(Failure::Away);
         }
+        if now.done < target {
+            warn!("callbacks of {stream}: a new event overtakes those that still wait for {}", key.server);
+        }
+        Ok(())
     }
 
     /// Delivers until it is dropped.
@@ -272,7 +275,10 @@ impl Queue {
             if again {
                 counters.retries();
                 let silence = called.is_err_and(|failure| failure.is_silence());
-                self.update(&key, |progress| progress.silences += u64::from(silence));
+                self.update(&key, |progress| match silence {
+                    true => progress.silences += 1,
+                    false => progress.delays += 1,
+                });
                 let _ = tokio::time::timeout(backoff, hurry.notified()).await;
                 backoff = (backoff * 2).min(BACKOFF[1]);
                 continue;

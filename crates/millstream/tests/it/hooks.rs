@@ -472,6 +472,39 @@ fn a_server_that_is_away_for_a_while_misses_nothing() {
 }
 
 #[test]
+fn a_publish_is_asked_about_when_the_end_of_the_last_one_was_heard() {
+    const THINKS: Duration = Duration::from_secs(1);
+    let backend = Backend::with(|call| match &*call.action() {
+        "on_unpublish" => Answer::Later(THINKS, 200, "0".into()),
+        _ => Answer::yes(),
+    });
+    let server = server(&backend);
+    let mut publisher = Publisher::start(&server, "live/s");
+    // On the same connection, and on another one.
+    publisher.unpublish();
+    let begun = Instant::now();
+    publisher.publish_again("s");
+    assert!(begun.elapsed() > THINKS / 2, "{:?}", begun.elapsed());
+    drop(publisher);
+    wait_until("the end is told", SOON, || backend.actions().len() >= 6);
+    let begun = Instant::now();
+    drop(Publisher::start(&server, "live/s"));
+    assert!(begun.elapsed() > THINKS / 2, "{:?}", begun.elapsed());
+    backend.wait_for(11);
+
+    // It is no use to wait for a server that cannot take that event.
+    backend.answers(|call| match &*call.action() {
+        "on_unpublish" => Answer::Say(500, "".into()),
+        _ => Answer::yes(),
+    });
+    backend.forget();
+    drop(Publisher::start(&server, "live/s"));
+    backend.wait_for(3);
+    drop(Publisher::start(&server, "live/s"));
+    wait_until("it is said", SOON, || server.log().contains("a new event overtakes"));
+}
+
+#[test]
 fn a_server_that_says_it_cannot_now_is_asked_again() {
     let backend = Backend::start();
     let server = server(&backend);
