@@ -49,7 +49,8 @@ fuzz_target!(|data: &[u8]| {
 
 fn answer(session: &mut Session, now: Instant, steer: u8, event: &Event) {
     match event {
-        Event::Connect(_) => session.accept_connect(now, &ConnectReply::default()),
+        Event::Connect(_) if steer & 8 == 0 => session.accept_connect(now, &ConnectReply::default()),
+        Event::Connect(_) => session.accept_test(&ConnectReply::default()),
         Event::Publish { .. } if steer & 2 == 0 => session.accept_publish(),
         Event::Publish { .. } => session.reject_publish("NetStream.Publish.Denied", ""),
         Event::Play(_) if steer & 4 == 0 => session.accept_play(),

@@ -67,10 +67,9 @@ enum Command {
     /// Questions about the configuration
     #[command(subcommand, disable_help_subcommand = true)]
     Config(Question),
-    /// Test how much the line to a server carries: rtmp://host[:port]/app?key=K&vhost=V
-    #[command(disable_help_flag = true)]
+    /// Test how much the line to a server carries
     Bandwidth {
-        /// A vhost with `bandcheck`, and its key
+        /// Of a vhost with bandcheck, such as "rtmp://host/app?key=K&vhost=V"
         url: String,
     },
 }

@@ -117,7 +117,7 @@ struct Connection {
     /// fired, because that costs more than a spurious tick.
     alarm: Pin<Box<Sleep>>,
     /// Told when the connection closes; there from connect on, if its vhost has callbacks.
-    goodbye: Option<Goodbye>,
+    goodbye: Option<Box<Goodbye>>,
 }
 
 /// What a wait ended with.
@@ -321,7 +321,7 @@ impl Connection {
             None if !vhost.http_hooks.enabled => {}
             None => {
                 let (hooks, peer) = (self.ctx.hooks.clone(), self.peer.clone());
-                self.goodbye = Some(Goodbye { hooks, peer, vhost, stream });
+                self.goodbye = Some(Box::new(Goodbye { hooks, peer, vhost, stream }));
             }
         }
     }
