@@ -8,7 +8,7 @@ use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -537,8 +537,10 @@ fn the_end_of_the_server_is_the_end_of_everything_and_is_told() {
 
     server.signal(Signal::TERM);
     assert_eq!(server.wait(SOON).and_then(|status| status.code()), Some(0));
-    let mut actions = backend.actions();
-    actions.sort();
+    // A call that was on its way just then is made again: the same event.
+    let events: BTreeSet<(String, String)> =
+        backend.calls().iter().map(|call| (call.action(), call.id().to_owned())).collect();
+    let actions: Vec<&str> = events.iter().map(|(action, _)| action.as_str()).collect();
     assert_eq!(actions, ["on_close", "on_close", "on_close", "on_stop", "on_stop", "on_unpublish"]);
     assert!(server.log().contains("lost=0, waiting=0"), "{}", server.log());
 }
