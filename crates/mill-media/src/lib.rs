@@ -5,9 +5,12 @@
 //! bytes again. The payload of a frame is always the body of an FLV tag, because RTMP and HTTP-FLV are
 //! the bulk of the traffic and a codec nobody here understands must still pass through untouched.
 
+pub mod adts;
 pub mod amf0;
 mod bits;
 pub mod codec;
 pub mod flv;
 pub mod frame;
+pub mod nal;
 pub mod time;
+pub mod ts;

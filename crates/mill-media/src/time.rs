@@ -49,6 +49,84 @@ fn wraps(missing: u32, last: u32, wire: u32) -> bool {
     last <= max && last > max - NEAR && wire < NEAR
 }
 
+/// Time in ticks of 1/90000 s, the clock of MPEG-2 systems, unwrapped: it does not jump back when the 33-bit
+/// wire field does.
+pub type Ticks = i64;
+
+/// Ticks in a millisecond.
+pub const TICKS_PER_MS: Ticks = 90;
+
+/// Width of a time stamp in MPEG-2 systems (ISO/IEC 13818-1, 2.4.3.7).
+const TICKS_BITS: u32 = 33;
+
+/// Turns 33-bit time stamps into [`Ticks`] that go on where the field starts over, every 26.5 hours. Each is
+/// placed at the nearest distance from the one before.
+#[derive(Debug, Clone, Default)]
+pub struct UnwrapTicks {
+    last: Option<Ticks>,
+}
+
+impl UnwrapTicks {
+    /// Before the first time stamp.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The time of the next stamp in wire order; higher bits are not looked at. The first keeps its value.
+    pub fn next(&mut self, wire: u64) -> Ticks {
+        const UNUSED: u32 = u64::BITS - TICKS_BITS;
+        let wire = (wire << UNUSED >> UNUSED) as Ticks;
+        let time = match self.last {
+            None => wire,
+            // Shifting the field to the top and back extends its sign, which is the nearest distance.
+            Some(last) => last + (wire.wrapping_sub(last) << UNUSED >> UNUSED),
+        };
+        self.last = Some(time);
+        time
+    }
+}
+
+/// Times of sound by counting samples.
+///
+/// Publishers stamp sound in whole milliseconds. A player that takes them at their word hears a gap or an
+/// overlap at each frame; counted samples follow each other exactly. Where the count is further off than a frame
+/// is long, the publisher's clock is right, and counting begins anew there.
+#[derive(Debug, Clone, Default)]
+pub struct SampleClock {
+    /// Where counting began, samples since then, and their rate in Hz.
+    run: Option<(Ticks, u64, u32)>,
+}
+
+impl SampleClock {
+    /// A step back further than this is a new beginning and not a slow clock.
+    const BACK: Ticks = 1000 * TICKS_PER_MS;
+
+    /// Before the first frame.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The time of the next frame, which has `samples` at `rate` Hz (neither 0) and is stamped `stamp`. It is later
+    /// than the last frame's, unless the stamp is more than a second before it.
+    pub fn next(&mut self, stamp: Ticks, samples: u32, rate: u32) -> Ticks {
+        let ticks = |samples: u64| (samples.saturating_mul(90_000) / u64::from(rate.max(1))) as Ticks;
+        let mut start = stamp;
+        if let Some((base, counted, counted_at)) = self.run {
+            let expected = base + ticks(counted);
+            let last = base + ticks(counted.saturating_sub(samples.into()));
+            if counted_at == rate && (stamp - expected).abs() <= ticks(samples.into()) {
+                self.run = Some((base, counted + u64::from(samples), rate));
+                return expected;
+            }
+            if stamp <= last && last - stamp <= Self::BACK {
+                start = last + 1;
+            }
+        }
+        self.run = Some((start, samples.into(), rate));
+        start
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -89,5 +167,39 @@ mod tests {
         check(&[0x00ff_fff0, 0x10, 0x00ff_fffb, 0x20], &[0x00ff_fff0, 0x0100_0010, 0x00ff_fffb, 0x0100_0020]);
         // A sender that counts past 24 bits is none that wraps there.
         check(&[0x00ff_fff0, 0x0100_0010], &[0x00ff_fff0, 0x0100_0010]);
+    }
+
+    const WRAP: Ticks = 1 << 33;
+
+    #[test]
+    fn wrap_of_33_bits_and_back() {
+        let mut time = UnwrapTicks::new();
+        let wire = [WRAP - 10, 10, WRAP - 5, 20, 4_000_000_000, 8_000_000_000, 0];
+        let expected =
+            [WRAP - 10, WRAP + 10, WRAP - 5, WRAP + 20, WRAP + 4_000_000_000, WRAP + 8_000_000_000, 2 * WRAP];
+        assert_eq!(wire.map(|wire| time.next(wire as u64)), expected);
+    }
+
+    #[test]
+    fn counted_samples_do_not_jitter() {
+        let mut clock = SampleClock::new();
+        for n in 0..100_000u64 {
+            let exact = n * 1024 * 90_000 / 44_100;
+            let stamp = (exact / 90 * 90) as Ticks;
+            assert_eq!(clock.next(stamp, 1024, 44_100), exact as Ticks);
+        }
+    }
+
+    #[test]
+    fn a_drift_of_more_than_a_frame_is_followed() {
+        let mut clock = SampleClock::new();
+        assert_eq!(clock.next(0, 1024, 48_000), 0);
+        assert_eq!(clock.next(3600, 1024, 48_000), 1920, "less than a frame");
+        assert_eq!(clock.next(9000, 1024, 48_000), 9000, "a gap");
+        assert_eq!(clock.next(9000, 1024, 48_000), 10_920);
+        assert_eq!(clock.next(9000, 1024, 48_000), 10_921, "too early: later than the last all the same");
+        assert_eq!(clock.next(900_000_000, 1024, 48_000), 900_000_000, "a jump");
+        assert_eq!(clock.next(90, 1024, 48_000), 90, "and back");
+        assert_eq!(clock.next(2010, 1024, 44_100), 2010, "another rate");
     }
 }

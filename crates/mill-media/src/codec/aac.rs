@@ -21,6 +21,10 @@ pub struct DecoderConfig {
     pub sample_rate: u32,
     /// Channels of the decoded sound; 0 if the config does not tell.
     pub channels: u8,
+    /// Sample rate of the core in Hz: what a frame's duration is counted in.
+    pub core_rate: u32,
+    /// Samples of the core in a frame, 1024 or 960, for each channel.
+    pub frame_samples: u16,
 }
 
 impl DecoderConfig {
@@ -31,7 +35,15 @@ impl DecoderConfig {
         let object = object_type(bits)?;
         let sample_rate = sample_rate(bits)?;
         let channels = channels(bits.read(4)?);
-        let mut this = Self { object, sbr: false, ps: false, sample_rate, channels };
+        let mut this = Self {
+            object,
+            sbr: false,
+            ps: false,
+            sample_rate,
+            channels,
+            core_rate: sample_rate,
+            frame_samples: 1024,
+        };
         // The rest only adds to this. Where it cannot be read, this still holds.
         this.read_extensions(bits);
         if this.ps && this.channels == 1 {
@@ -79,7 +91,10 @@ impl DecoderConfig {
 
     /// GASpecificConfig (4.4.1) of the object types 1 to 4.
     fn read_general_audio(&mut self, bits: &mut Bits) -> Option<()> {
-        bits.skip(1)?; // frameLengthFlag
+        let short_frames = bits.flag()?;
+        if short_frames {
+            self.frame_samples = 960;
+        }
         let depends_on_core_coder = bits.flag()?;
         if depends_on_core_coder {
             bits.skip(14)?; // coreCoderDelay
@@ -103,19 +118,22 @@ fn object_type(bits: &mut Bits) -> Option<u8> {
     object.try_into().ok()
 }
 
-/// `samplingFrequencyIndex` (table 1.18), or 24 bits of Hz after index 15.
+/// Sample rates in Hz by `samplingFrequencyIndex` (table 1.18).
+pub(crate) const RATES: [u32; 13] =
+    [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350];
+
+/// `samplingFrequencyIndex`, or 24 bits of Hz after index 15.
 fn sample_rate(bits: &mut Bits) -> Option<u32> {
-    const RATES: [u32; 13] =
-        [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350];
     match bits.read(4)? as usize {
         15 => bits.read(24),
         index => RATES.get(index).copied(),
     }
 }
 
-/// `channelConfiguration` (table 1.19); 0 sends to the program config element.
+/// Channels by `channelConfiguration` (table 1.19); 0 sends to the program config element.
+pub(crate) const CHANNELS: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 8, 0, 0, 0, 7, 8, 24, 8, 0];
+
 fn channels(configuration: u32) -> u8 {
-    const CHANNELS: [u8; 16] = [0, 1, 2, 3, 4, 5, 6, 8, 0, 0, 0, 7, 8, 24, 8, 0];
     CHANNELS[configuration as usize & 15]
 }
 

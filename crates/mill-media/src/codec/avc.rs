@@ -3,7 +3,11 @@
 use h264_reader::nal::sps::{ChromaFormat, ChromaInfo, ProfileIdc};
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError, ByteReader};
 
-use crate::codec::{UNKNOWN, split_sized};
+use crate::bits::{Bits, unescape};
+use crate::codec::{UNKNOWN, join_sized, split_sized};
+
+pub(crate) const SPS: u8 = 7;
+pub(crate) const PPS: u8 = 8;
 
 /// An AVCDecoderConfigurationRecord (ISO/IEC 14496-15, 5.3.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,13 +37,59 @@ impl<'a> DecoderConfig<'a> {
     }
 }
 
+/// The record for these parameter sets, whole NAL units of at most 65535 bytes, before frames with lengths of
+/// four bytes. `None` without SPS or PPS, or with more than there is room for.
+pub fn record(sps: &[&[u8]], pps: &[&[u8]]) -> Option<Vec<u8>> {
+    let first = *sps.first()?;
+    let &[_, profile, compatibility, level] = first.first_chunk()?;
+    if sps.len() > 31 || pps.is_empty() {
+        return None;
+    }
+    let mut record = vec![1, profile, compatibility, level, 0xff];
+    join_sized(&mut record, [0xe0 | sps.len() as u8], sps)?;
+    join_sized(&mut record, [u8::try_from(pps.len()).ok()?], pps)?;
+    if !matches!(profile, 66 | 77 | 88) {
+        // The profiles above Main also say how samples are coded.
+        let mut bits = BitReader::new(ByteReader::skipping_h264_header(first));
+        bits.skip(24, "profile, constraints, level").ok()?;
+        bits.read_ue("seq_parameter_set_id").ok()?;
+        let chroma = ChromaInfo::read(&mut bits, ProfileIdc::from(profile)).ok()?;
+        let format = match chroma.chroma_format {
+            ChromaFormat::Monochrome => 0,
+            ChromaFormat::YUV422 => 2,
+            ChromaFormat::YUV444 => 3,
+            _ => 1,
+        };
+        record.extend_from_slice(&[
+            0xfc | format,
+            0xf8 | chroma.bit_depth_luma_minus8 & 7,
+            0xf8 | chroma.bit_depth_chroma_minus8 & 7,
+            0,
+        ]);
+    }
+    Some(record)
+}
+
+/// The id of a parameter set within its kind; `unit` is the whole NAL unit. `None` if it is none, or cannot be
+/// read.
+pub(crate) fn parameter_set_id(unit: &[u8]) -> Option<u32> {
+    let (&header, payload) = unit.split_first()?;
+    let payload = unescape(&payload[..payload.len().min(16)]);
+    let mut bits = Bits::new(&payload);
+    match header & 31 {
+        SPS => bits.skip(24)?,
+        PPS => {}
+        _ => return None,
+    }
+    bits.ue()
+}
+
 /// Width and height in pixels of the pictures a sequence parameter set describes, cropping applied;
 /// `sps` is the whole NAL unit. `None` if it cannot be read.
 ///
 /// Reading stops once the size is known: size, level and VUI of real encoders contradict each other often
 /// enough.
 pub fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
-    const SPS: u8 = 7;
     if sps.first()? & 31 != SPS {
         return None;
     }

@@ -1,11 +1,11 @@
 //! H.265: configuration record, picture size, names of profiles and levels.
 
 use crate::bits::{Bits, unescape};
-use crate::codec::{UNKNOWN, split_sized};
+use crate::codec::{UNKNOWN, join_sized, split_sized};
 
-const VPS: u8 = 32;
-const SPS: u8 = 33;
-const PPS: u8 = 34;
+pub(crate) const VPS: u8 = 32;
+pub(crate) const SPS: u8 = 33;
+pub(crate) const PPS: u8 = 34;
 
 /// An HEVCDecoderConfigurationRecord (ISO/IEC 14496-15, 8.3.3.1).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,34 +54,103 @@ impl<'a> DecoderConfig<'a> {
 }
 
 /// Width and height in pixels of the pictures a sequence parameter set describes, inside the conformance
-/// window; `sps` is the whole NAL unit. `None` if it cannot be read. (H.265 7.3.2.2.1, 7.4.3.2.1)
+/// window; `sps` is the whole NAL unit. `None` if it cannot be read.
 pub fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
-    let (&[kind, _], payload) = sps.split_first_chunk()?;
-    if kind >> 1 & 63 != SPS {
+    Sps::parse(sps).map(|sps| (sps.width, sps.height))
+}
+
+/// The record for these parameter sets, whole NAL units of at most 65535 bytes, before frames with lengths of
+/// four bytes. `None` if the first SPS cannot be read or a kind is missing.
+pub fn record(vps: &[&[u8]], sps: &[&[u8]], pps: &[&[u8]]) -> Option<Vec<u8>> {
+    let first = *sps.first()?;
+    let fields = Sps::parse(first)?;
+    if vps.is_empty() || pps.is_empty() {
         return None;
     }
-    let payload = unescape(payload);
-    let mut bits = Bits::new(&payload);
-    bits.skip(4)?; // sps_video_parameter_set_id
-    let sub_layers = bits.read(3)? as usize;
-    bits.skip(1)?; // sps_temporal_id_nesting_flag
-    skip_profile_tier_level(&mut bits, sub_layers)?;
-    bits.ue()?; // sps_seq_parameter_set_id
-    let (unit_x, unit_y) = match bits.ue()? {
-        1 => (2, 2),
-        2 => (2, 1),
-        3 => {
-            bits.skip(1)?; // separate_colour_plane_flag
-            (1, 1)
+    // The general part of profile_tier_level has the record's own layout.
+    let payload = unescape(first.get(2..)?);
+    let general = payload.get(1..13)?;
+    const NESTED: u8 = 1;
+    let (sub_layers, nested) = ((payload[0] >> 1 & 7) + 1, payload[0] & NESTED);
+    let mut record = vec![1];
+    record.extend_from_slice(general);
+    record.extend_from_slice(&[0xf0, 0]); // min_spatial_segmentation_idc: not said
+    record.push(0xfc); // parallelismType: not said
+    record.push(0xfc | fields.chroma_format as u8 & 3);
+    record.push(0xf8 | fields.bit_depth_luma_minus8 as u8 & 7);
+    record.push(0xf8 | fields.bit_depth_chroma_minus8 as u8 & 7);
+    record.extend_from_slice(&[0, 0]); // avgFrameRate: not said
+    record.push(sub_layers << 3 | nested << 2 | 3);
+    record.push(3);
+    for (kind, units) in [(VPS, vps), (SPS, sps), (PPS, pps)] {
+        const COMPLETE: u8 = 0x80;
+        record.push(COMPLETE | kind);
+        join_sized(&mut record, u16::try_from(units.len()).ok()?.to_be_bytes(), units)?;
+    }
+    Some(record)
+}
+
+/// The id of a parameter set within its kind; `unit` is the whole NAL unit. `None` if it is none, or cannot be
+/// read.
+pub(crate) fn parameter_set_id(unit: &[u8]) -> Option<u32> {
+    match unit.first()? >> 1 & 63 {
+        VPS => Some(u32::from(unit.get(2)? >> 4)),
+        SPS => Sps::parse(unit).map(|sps| sps.id),
+        PPS => Bits::new(&unescape(unit.get(2..unit.len().min(16))?)).ue(),
+        _ => None,
+    }
+}
+
+/// What is read of a sequence parameter set (H.265 7.3.2.2.1, 7.4.3.2.1).
+struct Sps {
+    id: u32,
+    chroma_format: u32,
+    bit_depth_luma_minus8: u32,
+    bit_depth_chroma_minus8: u32,
+    width: u32,
+    height: u32,
+}
+
+impl Sps {
+    fn parse(sps: &[u8]) -> Option<Self> {
+        let (&[kind, _], payload) = sps.split_first_chunk()?;
+        if kind >> 1 & 63 != SPS {
+            return None;
         }
-        _ => (1, 1),
-    };
-    let (width, height) = (bits.ue()?, bits.ue()?);
-    let [left, right, top, bottom] =
-        if bits.flag()? { [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?].map(u64::from) } else { [0; 4] };
-    let width = u64::from(width).checked_sub((left + right) * unit_x)?;
-    let height = u64::from(height).checked_sub((top + bottom) * unit_y)?;
-    Some((width.try_into().ok()?, height.try_into().ok()?))
+        let payload = unescape(payload);
+        let mut bits = Bits::new(&payload);
+        bits.skip(4)?; // sps_video_parameter_set_id
+        let sub_layers = bits.read(3)? as usize;
+        bits.skip(1)?; // sps_temporal_id_nesting_flag
+        skip_profile_tier_level(&mut bits, sub_layers)?;
+        let id = bits.ue()?;
+        let chroma_format = bits.ue()?;
+        let (unit_x, unit_y) = match chroma_format {
+            1 => (2, 2),
+            2 => (2, 1),
+            3 => {
+                bits.skip(1)?; // separate_colour_plane_flag
+                (1, 1)
+            }
+            _ => (1, 1),
+        };
+        let (width, height) = (bits.ue()?, bits.ue()?);
+        let [left, right, top, bottom] = if bits.flag()? {
+            [bits.ue()?, bits.ue()?, bits.ue()?, bits.ue()?].map(u64::from)
+        } else {
+            [0; 4]
+        };
+        let width = u64::from(width).checked_sub((left + right) * unit_x)?;
+        let height = u64::from(height).checked_sub((top + bottom) * unit_y)?;
+        Some(Self {
+            id,
+            chroma_format,
+            bit_depth_luma_minus8: bits.ue().unwrap_or(0),
+            bit_depth_chroma_minus8: bits.ue().unwrap_or(0),
+            width: width.try_into().ok()?,
+            height: height.try_into().ok()?,
+        })
+    }
 }
 
 /// H.265 7.3.3 with `profilePresentFlag` 1; `sub_layers` is `sps_max_sub_layers_minus1`.

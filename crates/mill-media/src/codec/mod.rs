@@ -197,3 +197,14 @@ fn split_sized<'a>(rest: &mut &'a [u8], count: usize) -> Option<Vec<&'a [u8]>> {
     }
     Some(units)
 }
+
+/// The reverse of [`split_sized`], behind the field that tells how many there are. `None` if a unit is longer than
+/// its length can say.
+fn join_sized<const N: usize>(record: &mut Vec<u8>, count: [u8; N], units: &[&[u8]]) -> Option<()> {
+    record.extend_from_slice(&count);
+    for unit in units {
+        record.extend_from_slice(&u16::try_from(unit.len()).ok()?.to_be_bytes());
+        record.extend_from_slice(unit);
+    }
+    Some(())
+}
