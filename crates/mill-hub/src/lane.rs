@@ -18,11 +18,6 @@ use crate::gop::Place;
 use crate::log::{Batch, Join, Lagged, Log};
 use crate::stream::{Headers, Stream, StreamOptions, Tracks};
 
-/// Room for what a wire format adds to a payload, per frame: headers, chunk marks every 128 bytes at worst.
-fn wire_size(payload: usize) -> usize {
-    64 + payload + payload / 32
-}
-
 /// What makes two wire formats the same: viewers of equal formats share a lane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FormatKey {
@@ -32,13 +27,13 @@ pub struct FormatKey {
     pub variant: u32,
 }
 
-/// How frames become bytes on a wire. Implemented by whoever knows the protocol.
+/// A form that streams have on a wire. Implemented by whoever knows the protocol.
 pub trait WireFormat: fmt::Debug + Send + Sync + 'static {
     /// Identity of the format.
     fn key(&self) -> FormatKey;
 
-    /// Appends one frame in wire form. May append nothing if the format does not carry such frames.
-    fn write(&self, frame: &Frame, out: &mut BytesMut);
+    /// A writer for one publish of one stream.
+    fn writer(&self) -> Box<dyn Writer>;
 
     /// What each viewer gets once, before headers and frames: a file header, for instance.
     fn preamble(&self, _tracks: Tracks, _out: &mut BytesMut) {}
@@ -48,7 +43,52 @@ pub trait WireFormat: fmt::Debug + Send + Sync + 'static {
     fn finish(&self) -> Option<Bytes> {
         None
     }
+
+    /// It carries sound and nothing else: newcomers may start at any frame, and do so as far back as
+    /// [`StreamOptions::sound_cache`] says.
+    fn sound_only(&self) -> bool {
+        false
+    }
 }
+
+/// Turns the frames of one publish into bytes. It is given every frame in order, metadata and decoder
+/// configurations included; what it gave to a lane's log is the same for all viewers of the lane.
+pub trait Writer: Send {
+    /// About how many bytes a frame takes: more than that is copied once more.
+    fn room(&self, payload: usize) -> usize {
+        // Headers, and chunk marks every 128 bytes at worst.
+        64 + payload + payload / 32
+    }
+
+    /// Appends one frame in wire form. May append nothing if the format does not carry such frames.
+    ///
+    /// # Errors
+    /// [`Barren`] as long as there is nothing in the stream that the format carries: its viewers are let go.
+    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Barren>;
+
+    /// Newcomers will start at the next frame: appends to the log what has to stand before it for everybody.
+    /// `true` if with that they need no headers of their own.
+    fn open(&mut self, _log: &mut BytesMut) -> bool {
+        false
+    }
+
+    /// What a viewer gets who starts between two frames: by default metadata and decoder configurations, as they
+    /// are there.
+    fn headers(&mut self, headers: &mut dyn Iterator<Item = Frame>, out: &mut BytesMut) {
+        for frame in headers {
+            let _ = self.write(&frame, out);
+        }
+    }
+}
+
+/// There is nothing in the stream that the format carries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the stream has nothing that this format carries")]
+pub struct Barren;
+
+/// How much of the log is cut at once for formats of sound alone, in milliseconds: newcomers start where it was
+/// cut.
+const SOUND_STEP: Millis = 500;
 
 /// One stream in one wire format.
 pub struct Lane {
@@ -59,11 +99,18 @@ pub struct Lane {
 
 struct Inner {
     log: Log,
+    writer: Box<dyn Writer>,
     headers: Headers,
     gop_cache: bool,
+    /// How far back newcomers start, in milliseconds; `None` where they start at join points.
+    sound_cache: Option<Millis>,
+    /// The writer says that there is nothing to carry.
+    barren: bool,
     /// Media of the running publish has been appended, so that a newcomer has something to begin with.
     started: bool,
     dts: Millis,
+    /// Time at which the log was last cut for formats of sound alone.
+    cut: Millis,
     /// Where the media of the running publish begins.
     opening: Option<Join>,
     /// The tick at which the log was last cut for everybody.
@@ -83,10 +130,14 @@ impl Lane {
     pub(crate) fn new(stream: Arc<Stream>, format: Arc<dyn WireFormat>) -> Self {
         let inner = Inner {
             log: Log::new(0),
+            writer: format.writer(),
             headers: Headers::default(),
             gop_cache: true,
+            sound_cache: None,
+            barren: false,
             started: false,
             dts: 0,
+            cut: 0,
             opening: None,
             tick: None,
             readers: Vec::new(),
@@ -113,12 +164,29 @@ impl Lane {
         Reader { lane: self.clone(), mark }
     }
 
-    /// A publisher has come.
+    /// Whether there is nothing in the running publish that the format carries, as far as is known.
+    pub fn is_barren(&self) -> bool {
+        self.inner.lock().barren
+    }
+
+    /// A publisher has come, or had come before the lane.
     pub(crate) fn begin(&self, options: &StreamOptions, headers: &Headers) {
         let mut inner = self.inner.lock();
-        inner.log.set_window(options.queue_length);
         inner.gop_cache = options.gop_cache;
+        inner.sound_cache = self.format.sound_only().then_some(options.sound_cache);
+        let keep = inner.sound_cache.unwrap_or(0);
+        inner.log.set_window(options.queue_length.saturating_add(keep), keep);
         inner.headers = headers.clone();
+        inner.barren = false;
+        inner.writer = self.format.writer();
+        for frame in headers.frames(0) {
+            inner.learn(&frame);
+        }
+    }
+
+    /// Shows the writer a frame that is not delivered, so that it knows the stream.
+    pub(crate) fn learn(&self, frame: &Frame) {
+        self.inner.lock().learn(frame);
     }
 
     /// Other settings for a live stream. After a change of its clock nobody may start in what was written
@@ -144,24 +212,43 @@ impl Lane {
     /// Appends a frame that stands at `place`, with `headers` in force from it on.
     pub(crate) fn append(&self, frame: &Frame, place: Place, headers: &Headers) {
         let mut inner = self.inner.lock();
+        let inner = &mut *inner;
         if place == Place::Start || frame.kind.is_header() || !inner.started {
             inner.headers = headers.clone();
         }
         match place {
-            Place::Start => {
-                let headers = self.write_headers(headers, frame.dts);
-                inner.log.mark_join(headers.clone());
+            Place::Start if inner.sound_cache.is_none() => {
+                let headers = inner.open(frame.dts);
                 if !inner.started {
                     inner.opening = Some(Join { headers, next: inner.log.next() });
                 }
                 inner.trim();
             }
+            // Whether sound is delivered from the first frame on does not depend on join points.
+            Place::Start if !inner.started => {
+                inner.log.seal();
+                inner.opening = Some(Join { headers: Bytes::new(), next: inner.log.next() });
+            }
             Place::Lost => inner.log.forget_join(),
-            Place::Inside => {}
+            Place::Start | Place::Inside => {}
+        }
+        if inner.sound_cache.is_some() && !(0..SOUND_STEP).contains(&(frame.dts - inner.cut)) {
+            inner.log.seal();
+            inner.cut = frame.dts;
         }
         inner.dts = frame.dts;
         inner.started |= !frame.kind.is_header();
-        inner.log.append(frame.dts, wire_size(frame.payload.len()), |out| self.format.write(frame, out));
+        let writer = &mut inner.writer;
+        let mut written = Ok(());
+        inner
+            .log
+            .append(frame.dts, writer.room(frame.payload.len()), |out| written = writer.write(frame, out));
+        let barren = written.is_err();
+        if barren && !inner.barren {
+            inner.log.mark_end();
+            inner.opening = None;
+        }
+        inner.barren = barren;
         if inner.log.is_full() {
             inner.trim();
         }
@@ -174,6 +261,7 @@ impl Lane {
         inner.headers = Headers::default();
         inner.opening = None;
         inner.started = false;
+        inner.barren = false;
     }
 
     pub(crate) fn wake(&self) {
@@ -181,17 +269,45 @@ impl Lane {
             mark.moved.notify_one();
         }
     }
-
-    fn write_headers(&self, headers: &Headers, dts: Millis) -> Bytes {
-        let mut out = BytesMut::new();
-        for frame in headers.frames(dts) {
-            self.format.write(&frame, &mut out);
-        }
-        out.freeze()
-    }
 }
 
 impl Inner {
+    /// Lets newcomers start at the next frame, and gives what they get before it.
+    fn open(&mut self, dts: Millis) -> Bytes {
+        self.log.seal();
+        let next = self.log.next();
+        let writer = &mut self.writer;
+        let mut complete = false;
+        self.log.append(dts, writer.room(0), |out| complete = writer.open(out));
+        let headers = if complete { Bytes::new() } else { self.write_headers(dts) };
+        self.log.mark_join(Join { headers: headers.clone(), next });
+        headers
+    }
+
+    fn learn(&mut self, frame: &Frame) {
+        self.barren = self.writer.write(frame, &mut BytesMut::new()).is_err();
+    }
+
+    /// What a viewer gets who starts right here.
+    fn write_headers(&mut self, dts: Millis) -> Bytes {
+        let mut out = BytesMut::new();
+        self.writer.headers(&mut self.headers.frames(dts), &mut out);
+        out.freeze()
+    }
+
+    /// Where a viewer starts who takes what comes next.
+    fn live(&mut self) -> Join {
+        self.log.seal();
+        let headers = self.write_headers(self.dts);
+        Join { headers, next: self.log.next() }
+    }
+
+    /// Where a viewer starts for whom there is nothing: at an end.
+    fn over(&mut self) -> Join {
+        self.log.mark_end();
+        Join { headers: Bytes::new(), next: self.log.next() - 1 }
+    }
+
     fn trim(&mut self) {
         let floor = self.readers.iter().map(|m| m.floor.load(Ordering::Relaxed)).min();
         self.log.trim(floor.unwrap_or(u64::MAX));
@@ -262,11 +378,19 @@ impl Reader {
     /// One who `waited` for the publish gets it from its first frame if there is no GOP to start from.
     pub fn join(&self, waited: bool) -> Option<(Join, Tracks)> {
         let mut inner = self.lane.inner.lock();
-        let join = if inner.gop_cache { inner.log.join() } else { None };
+        let join = match inner.sound_cache {
+            _ if inner.barren => Some(inner.over()),
+            Some(back) if back > 0 && inner.started => {
+                let Join { headers, .. } = inner.live();
+                Some(Join { headers, next: inner.log.since(back) })
+            }
+            None if inner.gop_cache => inner.log.join(),
+            _ => None,
+        };
         let opening = || inner.opening.clone().filter(|join| waited && join.next >= inner.log.first());
         let join = match join.or_else(opening) {
             Some(join) => join,
-            None if inner.started => self.live(&mut inner),
+            None if inner.started => inner.live(),
             None => return None,
         };
         Some((join, inner.headers.tracks))
@@ -278,7 +402,7 @@ impl Reader {
         let mut inner = self.lane.inner.lock();
         match inner.log.join() {
             Some(join) if join.next > from => join,
-            _ => self.live(&mut inner),
+            _ => inner.live(),
         }
     }
 
@@ -290,12 +414,6 @@ impl Reader {
     /// The lowest batch number any viewer may still ask for; `u64::MAX` for none.
     pub fn set_floor(&self, floor: u64) {
         self.mark.floor.store(floor, Ordering::Relaxed);
-    }
-
-    fn live(&self, inner: &mut Inner) -> Join {
-        inner.log.seal();
-        let headers = self.lane.write_headers(&inner.headers, inner.dts);
-        Join { headers, next: inner.log.next() }
     }
 }
 

@@ -13,7 +13,7 @@
 //!   more than the vhost's `queue_length` is told so by [`Lagged`] and starts again at a join point.
 //!
 //! The hub names no protocol, file, HTTP call or configuration: wire formats come in behind
-//! [`WireFormat`], settings as a [`StreamOptions`]. It owns no task, socket or clock; time is the media
+//! [`WireFormat`] and [`Writer`], settings as a [`StreamOptions`]. It owns no task, socket or clock; time is the media
 //! time of the frames. Its locks are plain mutexes around a few instructions, taken in the order
 //! hub, stream, lane, and never held across an await. One thing takes longer: the first viewer of a format
 //! has the running GOP copied into its new lane while the publisher waits.
@@ -23,13 +23,14 @@ mod hub;
 mod lane;
 mod log;
 mod publisher;
+mod sound;
 mod stream;
 #[cfg(test)]
 mod tests;
 mod timeline;
 
 pub use hub::{Busy, Hub, StreamId};
-pub use lane::{FormatKey, Lane, Reader, WireFormat};
+pub use lane::{Barren, FormatKey, Lane, Reader, WireFormat, Writer};
 pub use log::{Batch, Join, Lagged};
 pub use publisher::Publisher;
 pub use stream::{Counters, Stream, StreamOptions, Tracks, Watch};

@@ -27,6 +27,9 @@ const MAX_BLOCK: usize = 512 * 1024;
 /// who is further behind is moved on early.
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
+/// What is newer than the newest frame by more than this, in milliseconds, is from before a jump back.
+const MAX_BACK: Millis = 1000;
+
 /// A run of whole frames in wire form. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Batch {
@@ -67,6 +70,8 @@ pub(crate) struct Log {
     ended: Option<u64>,
     /// How far a reader may fall behind, in milliseconds.
     window: Millis,
+    /// How much is kept for newcomers whoever reads, in milliseconds.
+    keep: Millis,
 }
 
 impl Log {
@@ -81,12 +86,14 @@ impl Log {
             join: None,
             ended: None,
             window,
+            keep: 0,
         }
     }
 
-    /// How far a reader may fall behind from now on.
-    pub(crate) fn set_window(&mut self, window: Millis) {
+    /// How far a reader may fall behind from now on, and how much of that is kept whoever reads.
+    pub(crate) fn set_window(&mut self, window: Millis, keep: Millis) {
         self.window = window;
+        self.keep = keep;
     }
 
     /// Number of the oldest batch still there.
@@ -99,7 +106,7 @@ impl Log {
         self.first + self.batches.len() as u64
     }
 
-    /// Appends one frame of about `size` bytes, written by `write`.
+    /// Appends one frame of about `size` bytes, written by `write`, which may leave it out.
     pub(crate) fn append(&mut self, dts: Millis, size: usize, write: impl FnOnce(&mut BytesMut)) {
         if self.open.capacity() - self.open.len() < size {
             // Growing in place would copy what is there already.
@@ -110,14 +117,23 @@ impl Log {
             self.block = (block.max(size), dts);
             self.open = BytesMut::with_capacity(self.block.0);
         }
+        let before = self.open.len();
         write(&mut self.open);
-        self.open_dts = dts;
+        if self.open.len() > before {
+            self.open_dts = dts;
+        }
     }
 
-    /// From here on newcomers start at the next frame, with these headers first.
-    pub(crate) fn mark_join(&mut self, headers: Bytes) {
-        self.seal();
-        self.join = Some(Join { headers, next: self.next() });
+    /// From here on newcomers start there. It was [`Self::next`] when the log was last sealed.
+    pub(crate) fn mark_join(&mut self, join: Join) {
+        self.join = Some(join);
+    }
+
+    /// Number of the oldest batch of this publish with something of the last `span` milliseconds in it.
+    pub(crate) fn since(&self, span: Millis) -> u64 {
+        let recent = self.open_dts.saturating_sub(span)..=self.open_dts.saturating_add(MAX_BACK);
+        let older = self.batches.iter().rev().take_while(|batch| !batch.end && recent.contains(&batch.dts));
+        self.next() - older.count() as u64
     }
 
     /// No newcomer may start at the running GOP any more.
@@ -144,7 +160,10 @@ impl Log {
 
     /// Drops what neither a newcomer nor the slowest reader (at `floor`) can ask for.
     pub(crate) fn trim(&mut self, floor: u64) {
-        let keep = self.join.as_ref().map_or(floor, |j| j.next.min(floor));
+        let mut keep = self.join.as_ref().map_or(floor, |j| j.next.min(floor));
+        if self.keep > 0 {
+            keep = keep.min(self.since(self.keep));
+        }
         let oldest = self.open_dts.saturating_sub(self.window);
         while let Some(batch) = self.batches.front() {
             let wanted = self.first >= keep;
@@ -206,6 +225,11 @@ mod tests {
         log.append(dts, data.len(), |out| out.extend_from_slice(data));
     }
 
+    fn mark_join(log: &mut Log) {
+        log.seal();
+        log.mark_join(Join { headers: Bytes::new(), next: log.next() });
+    }
+
     fn text(batches: &[Batch]) -> String {
         batches.iter().map(|b| String::from_utf8_lossy(&b.bytes).into_owned()).collect::<Vec<_>>().join("|")
     }
@@ -226,7 +250,8 @@ mod tests {
     fn a_newcomer_starts_at_the_join_point_at_once() {
         let mut log = Log::new(1000);
         put(&mut log, 0, b"old");
-        log.mark_join(Bytes::from_static(b"H"));
+        log.seal();
+        log.mark_join(Join { headers: Bytes::from_static(b"H"), next: log.next() });
         put(&mut log, 10, b"key");
         let join = log.join().unwrap();
         assert_eq!((&join.headers[..], join.next), (&b"H"[..], 1));
@@ -240,7 +265,7 @@ mod tests {
         let mut log = Log::new(1000);
         for i in 0..10 {
             if i == 6 {
-                log.mark_join(Bytes::new());
+                mark_join(&mut log);
             }
             put(&mut log, i * 100, b"x");
             log.seal();
@@ -257,7 +282,7 @@ mod tests {
         let mut log = Log::new(1000);
         put(&mut log, 0, b"slow");
         log.seal();
-        log.mark_join(Bytes::new());
+        mark_join(&mut log);
         put(&mut log, 100, b"key");
         log.seal();
         put(&mut log, 5000, b"late");
@@ -272,7 +297,7 @@ mod tests {
     #[test]
     fn bytes_are_bounded_whatever_is_asked_for() {
         let mut log = Log::new(Millis::MAX / 2);
-        log.mark_join(Bytes::new());
+        mark_join(&mut log);
         let piece = vec![0; 1024 * 1024];
         for i in 0..200 {
             put(&mut log, i, &piece);

@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use crate::gop::{Gop, Place};
 use crate::hub::{Registry, StreamId};
 use crate::lane::{Lane, WireFormat};
+use crate::sound::Sound;
 use crate::timeline::{Mix, TimeJitter, Timeline};
 
 /// What the vhost says about its streams. Taken when a publisher comes; [`Stream::reconfigure`] changes it.
@@ -36,6 +37,8 @@ pub struct StreamOptions {
     pub gop_cache_max_frames: usize,
     /// How far a viewer may fall behind, in milliseconds, before it is moved on (`play.queue_length`).
     pub queue_length: Millis,
+    /// Sound that is kept for newcomers of formats of sound alone, in milliseconds (`http_remux.fast_cache`).
+    pub sound_cache: Millis,
     /// Repeated, unchanged decoder configurations are not passed on (`play.reduce_sequence_header`).
     pub reduce_sequence_header: bool,
 }
@@ -51,6 +54,7 @@ impl Default for StreamOptions {
             gop_cache: true,
             gop_cache_max_frames: 2500,
             queue_length: 30_000,
+            sound_cache: 0,
             reduce_sequence_header: false,
         }
     }
@@ -152,6 +156,7 @@ struct Inner {
     /// The headers as they were where the running GOP starts.
     headers_at_start: Headers,
     gop: Gop,
+    sound: Sound,
     lanes: Vec<Weak<Lane>>,
 }
 
@@ -171,6 +176,7 @@ impl Stream {
                 headers: Headers::default(),
                 headers_at_start: Headers::default(),
                 gop: Gop::default(),
+                sound: Sound::default(),
                 lanes: Vec::new(),
             }),
         }
@@ -208,12 +214,7 @@ impl Stream {
         }
         let lane = Arc::new(Lane::new(self.clone(), format));
         if inner.live {
-            lane.begin(&inner.options, &inner.headers);
-            let mut place = Place::Start;
-            for frame in inner.gop.frames() {
-                lane.append(frame, place, &inner.headers_at_start);
-                place = Place::Inside;
-            }
+            inner.fill(&lane);
             lane.resume(&inner.headers, inner.timeline.now(), inner.gop.begun());
         }
         inner.lanes.push(Arc::downgrade(&lane));
@@ -228,6 +229,7 @@ impl Stream {
         }
         inner.live = true;
         inner.timeline.restart(options.timeline_mode());
+        inner.sound = Sound::new(options.sound_cache);
         inner.options = options;
         for lane in inner.lanes() {
             lane.begin(&inner.options, &inner.headers);
@@ -266,6 +268,7 @@ impl Stream {
         inner.headers = Headers::default();
         inner.headers_at_start = Headers::default();
         inner.gop = Gop::default();
+        inner.sound = Sound::default();
         for lane in inner.lanes() {
             lane.end();
             lane.wake();
@@ -313,6 +316,26 @@ impl Inner {
         self.lanes.iter().filter_map(Weak::upgrade)
     }
 
+    /// Gives a new lane what its newcomers start with.
+    fn fill(&self, lane: &Lane) {
+        let gop = self.gop.frames();
+        let sound_only = lane.format().sound_only();
+        lane.begin(
+            &self.options,
+            if gop.is_empty() || sound_only { &self.headers } else { &self.headers_at_start },
+        );
+        if sound_only {
+            gop.iter().for_each(|frame| lane.learn(frame));
+            self.sound.frames().for_each(|frame| lane.append(frame, Place::Inside, &self.headers));
+            return;
+        }
+        let mut place = Place::Start;
+        for frame in gop {
+            lane.append(frame, place, &self.headers_at_start);
+            place = Place::Inside;
+        }
+    }
+
     fn deliver_held(&mut self) {
         while let Some(frame) = self.mix.pop_any() {
             self.deliver(frame);
@@ -324,6 +347,7 @@ impl Inner {
         if repeated && self.options.reduce_sequence_header {
             return;
         }
+        self.sound.push(&frame, repeated);
         let place = self.gop.push(&frame, self.options.gop_cache, self.options.gop_cache_max_frames);
         if place == Place::Start {
             self.headers_at_start = self.headers.clone();

@@ -16,7 +16,7 @@ use crate::*;
 use FrameKind::{Audio, AudioHeader, Keyframe, Metadata, Video, VideoHeader};
 
 /// A frame is `<letter><dts>=<payload> `; a file begins with `[tracks]`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Letters {
     variant: u32,
     finish: Option<&'static str>,
@@ -40,10 +40,8 @@ impl WireFormat for Letters {
         FormatKey { name: "letters", variant: self.variant }
     }
 
-    fn write(&self, frame: &Frame, out: &mut BytesMut) {
-        out.put_slice(format!("{}{}=", letter(frame.kind), frame.dts).as_bytes());
-        out.put_slice(&frame.payload);
-        out.put_u8(b' ');
+    fn writer(&self) -> Box<dyn Writer> {
+        Box::new(*self)
     }
 
     fn preamble(&self, tracks: Tracks, out: &mut BytesMut) {
@@ -56,8 +54,17 @@ impl WireFormat for Letters {
     }
 }
 
+impl Writer for Letters {
+    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Barren> {
+        out.put_slice(format!("{}{}=", letter(frame.kind), frame.dts).as_bytes());
+        out.put_slice(&frame.payload);
+        out.put_u8(b' ');
+        Ok(())
+    }
+}
+
 /// Carries audio and nothing else.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct OnlyAudio;
 
 impl WireFormat for OnlyAudio {
@@ -65,10 +72,14 @@ impl WireFormat for OnlyAudio {
         FormatKey { name: "audio", variant: 0 }
     }
 
-    fn write(&self, frame: &Frame, out: &mut BytesMut) {
-        if frame.kind.is_audio() {
-            LETTERS.write(frame, out);
-        }
+    fn writer(&self) -> Box<dyn Writer> {
+        Box::new(*self)
+    }
+}
+
+impl Writer for OnlyAudio {
+    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Barren> {
+        if frame.kind.is_audio() { Letters::write(&mut LETTERS.clone(), frame, out) } else { Ok(()) }
     }
 }
 
@@ -1419,7 +1430,7 @@ mod anything {
     }
 
     /// Payloads and nothing else.
-    #[derive(Debug)]
+    #[derive(Debug, Clone, Copy)]
     struct OnlyPayloads;
 
     impl WireFormat for OnlyPayloads {
@@ -1427,8 +1438,284 @@ mod anything {
             FormatKey { name: "payloads", variant: 0 }
         }
 
-        fn write(&self, frame: &Frame, out: &mut BytesMut) {
-            out.put_slice(&frame.payload);
+        fn writer(&self) -> Box<dyn Writer> {
+            Box::new(*self)
         }
+    }
+
+    impl Writer for OnlyPayloads {
+        fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Barren> {
+            out.put_slice(&frame.payload);
+            Ok(())
+        }
+    }
+}
+
+mod formats_with_state {
+    use super::*;
+
+    /// Counts the frames it has written, and repeats the last header in the log wherever somebody may start.
+    #[derive(Debug, Clone, Default)]
+    struct Counting {
+        count: u32,
+        header: String,
+    }
+
+    impl WireFormat for Counting {
+        fn key(&self) -> FormatKey {
+            FormatKey { name: "counting", variant: 0 }
+        }
+
+        fn writer(&self) -> Box<dyn Writer> {
+            Box::new(self.clone())
+        }
+
+        fn finish(&self) -> Option<Bytes> {
+            Some(Bytes::new())
+        }
+    }
+
+    impl Writer for Counting {
+        fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Barren> {
+            if frame.kind == VideoHeader {
+                self.header = str::from_utf8(&frame.payload).unwrap().to_owned();
+            } else if !frame.kind.is_header() {
+                out.put_slice(format!("{}{} ", letter(frame.kind), self.count).as_bytes());
+                self.count += 1;
+            }
+            Ok(())
+        }
+
+        fn open(&mut self, log: &mut BytesMut) -> bool {
+            log.put_slice(format!("<{}> ", self.header).as_bytes());
+            true
+        }
+
+        fn headers(&mut self, _: &mut dyn Iterator<Item = Frame>, out: &mut BytesMut) {
+            out.put_slice(format!("({}) ", self.header).as_bytes());
+        }
+    }
+
+    fn counting(hub: &Hub) -> Reader {
+        hub.watch(&id("s")).stream().lane(Arc::new(Counting::default())).reader()
+    }
+
+    #[test]
+    fn counters_run_on_for_all_and_what_newcomers_need_stands_in_the_log() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let early = counting(&hub);
+        push(&mut publisher, &[(VideoHeader, 0, "h1"), (Keyframe, 0, ""), (Video, 40, "")]);
+        push(&mut publisher, &[(VideoHeader, 80, "h2"), (Keyframe, 80, ""), (Video, 120, "")]);
+        let (join, _) = early.join(true).unwrap();
+        assert_eq!(join.headers, "");
+        assert_eq!(flushed(&early, join.next), "<h2> K2 v3 ");
+        assert_eq!(flushed(&early, 0), "<h1> K0 v1 <h2> K2 v3 ");
+        // Made later, from the running GOP: it counts for itself, and knows the header that came before.
+        drop((early, join));
+        let late = counting(&hub);
+        assert_eq!(joined(&late).unwrap(), (String::new(), "<h2> K0 v1 ".into()));
+    }
+
+    #[test]
+    fn who_starts_between_two_frames_has_headers_of_its_own() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, StreamOptions { gop_cache: false, ..as_published() });
+        push(&mut publisher, &[(VideoHeader, 0, "h"), (Keyframe, 0, ""), (Video, 40, "")]);
+        let reader = counting(&hub);
+        let (join, _) = reader.join(false).unwrap();
+        assert_eq!(join.headers, "(h) ");
+        push(&mut publisher, &[(Video, 80, "")]);
+        assert_eq!(flushed(&reader, join.next), "v0 ");
+    }
+
+    #[test]
+    fn another_publish_has_another_writer() {
+        let hub = Hub::default();
+        let reader = counting(&hub);
+        for _ in 0..2 {
+            let mut publisher = publish(&hub, as_published());
+            let from = reader.next();
+            push(&mut publisher, &[(VideoHeader, 0, "h"), (Keyframe, 0, "")]);
+            assert_eq!(flushed(&reader, from), "<h> K0 ");
+        }
+    }
+}
+
+mod formats_of_sound {
+    use super::*;
+
+    /// Sound and nothing else; after an audio header "none" there is nothing.
+    #[derive(Debug, Clone, Copy)]
+    struct Sounds {
+        none: bool,
+    }
+
+    const SOUNDS: Sounds = Sounds { none: false };
+
+    impl WireFormat for Sounds {
+        fn key(&self) -> FormatKey {
+            FormatKey { name: "sounds", variant: 0 }
+        }
+
+        fn writer(&self) -> Box<dyn Writer> {
+            Box::new(*self)
+        }
+
+        fn finish(&self) -> Option<Bytes> {
+            Some(Bytes::new())
+        }
+
+        fn sound_only(&self) -> bool {
+            true
+        }
+    }
+
+    impl Writer for Sounds {
+        fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Barren> {
+            if frame.kind == AudioHeader {
+                self.none = frame.payload == "none";
+            } else if frame.kind == Audio {
+                out.put_slice(format!("{} ", frame.dts).as_bytes());
+            }
+            if self.none { Err(Barren) } else { Ok(()) }
+        }
+    }
+
+    fn sounds(hub: &Hub) -> Arc<Lane> {
+        hub.watch(&id("s")).stream().lane(Arc::new(SOUNDS))
+    }
+
+    /// A second of sound and pictures from `start` on, ten frames of each; pictures lag behind.
+    fn second(publisher: &mut Publisher, start: u32) {
+        for time in (start..start + 1000).step_by(100) {
+            push(publisher, &[(Audio, time, "a"), (if time == start { Keyframe } else { Video }, time, "v")]);
+        }
+    }
+
+    fn with_cache(seconds: Millis) -> StreamOptions {
+        StreamOptions { sound_cache: seconds * 1000, ..as_published() }
+    }
+
+    fn first_and_last(reader: &Reader) -> (u32, u32) {
+        let (_, frames) = joined(reader).unwrap();
+        let times: Vec<u32> = frames.split_whitespace().map(|time| time.parse().unwrap()).collect();
+        assert!(times.windows(2).all(|pair| pair[1] == pair[0] + 100), "{times:?}");
+        (times[0], times[times.len() - 1])
+    }
+
+    #[test]
+    fn newcomers_get_the_last_seconds_the_first_of_them_too() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, with_cache(3));
+        push(&mut publisher, &[(AudioHeader, 0, "aac")]);
+        for start in 0..10 {
+            second(&mut publisher, start * 1000);
+        }
+        let lane = sounds(&hub);
+        assert_eq!(first_and_last(&lane.reader()), (6900, 9900));
+        for start in 10..20 {
+            second(&mut publisher, start * 1000);
+        }
+        // To within what is cut at once.
+        let (first, last) = first_and_last(&lane.reader());
+        assert!((16_400..=16_900).contains(&first) && last == 19_900, "{first} to {last}");
+    }
+
+    #[test]
+    fn what_is_kept_is_no_more_than_that_and_is_not_lagging() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, StreamOptions { queue_length: 1000, ..with_cache(60) });
+        let reader = sounds(&hub).reader();
+        reader.set_floor(u64::MAX);
+        for start in 0..100 {
+            second(&mut publisher, start * 1000);
+            let _ = reader.flush(reader.next(), None, &mut vec![]);
+        }
+        let (join, _) = reader.join(false).unwrap();
+        let mut out = vec![];
+        reader.read(join.next, usize::MAX, &mut out).unwrap();
+        assert!((590..=610).contains(&text(&out).split_whitespace().count()));
+        assert_eq!(reader.read(join.next.saturating_sub(3), 1, &mut out), Err(Lagged), "it is gone");
+    }
+
+    #[test]
+    fn without_a_cache_newcomers_start_with_the_next_frame() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        second(&mut publisher, 0);
+        let reader = sounds(&hub).reader();
+        let (join, _) = reader.join(false).unwrap();
+        second(&mut publisher, 1000);
+        assert!(flushed(&reader, join.next).starts_with("1000 1100 "));
+    }
+
+    #[test]
+    fn who_waited_misses_nothing() {
+        for options in [as_published(), with_cache(3)] {
+            let hub = Hub::default();
+            let reader = sounds(&hub).reader();
+            assert!(reader.join(false).is_none());
+            let mut publisher = publish(&hub, options);
+            second(&mut publisher, 500);
+            let (join, _) = reader.join(true).unwrap();
+            assert!(flushed(&reader, join.next).starts_with("500 600 "));
+        }
+    }
+
+    #[test]
+    fn sound_of_an_earlier_publish_is_not_given_to_newcomers() {
+        let hub = Hub::default();
+        let reader = sounds(&hub).reader();
+        let mut publisher = publish(&hub, with_cache(30));
+        second(&mut publisher, 0);
+        drop(publisher);
+        let mut publisher = publish(&hub, with_cache(30));
+        second(&mut publisher, 1000);
+        assert_eq!(first_and_last(&reader), (1000, 1900));
+    }
+
+    #[test]
+    fn a_jump_back_is_a_new_beginning() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, with_cache(30));
+        let lane = sounds(&hub);
+        second(&mut publisher, 100_000);
+        second(&mut publisher, 0);
+        assert_eq!(first_and_last(&lane.reader()), (0, 900));
+        drop(lane);
+        assert_eq!(first_and_last(&sounds(&hub).reader()), (0, 900));
+    }
+
+    #[test]
+    fn viewers_of_a_stream_with_nothing_for_them_reach_an_end() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let lane = sounds(&hub);
+        let reader = lane.reader();
+        push(&mut publisher, &[(AudioHeader, 0, "aac"), (Audio, 0, "a")]);
+        let (join, _) = reader.join(true).unwrap();
+        push(&mut publisher, &[(AudioHeader, 100, "none"), (Keyframe, 100, "v"), (Audio, 100, "a")]);
+        let mut out = vec![];
+        reader.flush(join.next, None, &mut out).unwrap();
+        let ends: Vec<bool> = out.iter().map(|batch| batch.end).collect();
+        assert_eq!(ends, [false, true, false]);
+        assert!(lane.is_barren());
+
+        // Newcomers too, and those of a lane that is made now.
+        let (join, _) = reader.join(false).unwrap();
+        out.clear();
+        reader.flush(join.next, None, &mut out).unwrap();
+        assert!(out.len() == 1 && out[0].end);
+        drop((lane, reader));
+        let late = sounds(&hub);
+        assert!(late.is_barren());
+
+        // Sound that comes back is delivered.
+        push(&mut publisher, &[(AudioHeader, 200, "aac"), (Audio, 200, "a")]);
+        assert!(!late.is_barren());
+        let (join, _) = late.reader().join(false).unwrap();
+        push(&mut publisher, &[(Audio, 300, "a")]);
+        assert_eq!(flushed(&late.reader(), join.next), "300 ");
     }
 }
