@@ -5,9 +5,6 @@ use mill_config::spec::{Status, entries};
 /// Feature, and the directives that wait for it.
 #[rustfmt::skip] // one block, one line
 const PLANNED: &[(&str, &str)] = &[
-    ("audio fast cache", "
-        vhost.http_remux.fast_cache
-    "),
     ("callbacks of DVR and HLS", "
         vhost.http_hooks.on_dvr vhost.http_hooks.on_hls vhost.http_hooks.on_hls_notify
     "),

@@ -172,10 +172,7 @@ impl Lane {
     /// A publisher has come, or had come before the lane.
     pub(crate) fn begin(&self, options: &StreamOptions, headers: &Headers) {
         let mut inner = self.inner.lock();
-        inner.gop_cache = options.gop_cache;
-        inner.sound_cache = self.format.sound_only().then_some(options.sound_cache);
-        let keep = inner.sound_cache.unwrap_or(0);
-        inner.log.set_window(options.queue_length.saturating_add(keep), keep);
+        inner.take_options(options, self.format.sound_only());
         inner.headers = headers.clone();
         inner.barren = false;
         inner.writer = self.format.writer();
@@ -193,8 +190,7 @@ impl Lane {
     /// before.
     pub(crate) fn reconfigure(&self, options: &StreamOptions, retimed: bool) {
         let mut inner = self.inner.lock();
-        inner.log.set_window(options.queue_length);
-        inner.gop_cache = options.gop_cache;
+        inner.take_options(options, self.format.sound_only());
         if retimed {
             inner.log.forget_join();
             inner.opening = None;
@@ -272,6 +268,13 @@ impl Lane {
 }
 
 impl Inner {
+    fn take_options(&mut self, options: &StreamOptions, sound_only: bool) {
+        self.gop_cache = options.gop_cache;
+        self.sound_cache = sound_only.then_some(options.sound_cache);
+        let keep = self.sound_cache.unwrap_or(0);
+        self.log.set_window(options.queue_length.saturating_add(keep), keep);
+    }
+
     /// Lets newcomers start at the next frame, and gives what they get before it.
     fn open(&mut self, dts: Millis) -> Bytes {
         self.log.seal();

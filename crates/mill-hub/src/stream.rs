@@ -256,6 +256,9 @@ impl Stream {
         if retimed || old.gop_cache != options.gop_cache {
             inner.gop.abandon();
         }
+        if old.sound_cache != options.sound_cache {
+            inner.sound = Sound::new(options.sound_cache);
+        }
         for lane in inner.lanes() {
             lane.reconfigure(options, retimed);
         }

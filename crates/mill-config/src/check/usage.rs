@@ -9,9 +9,6 @@ use crate::value;
 pub(super) fn planned(tree: &[Directive], report: &mut Report) -> Vec<&'static str> {
     let mut features = Vec::new();
     block(spec::root(), tree, &mut features, report);
-    if tree.iter().filter(|directive| directive.name.text == "vhost").any(mounts_another_format) {
-        features.push("HTTP-TS, HTTP-AAC and HTTP-MP3");
-    }
     features.sort_unstable();
     features.dedup();
     features
@@ -36,16 +33,6 @@ fn block(rows: &'static [Row], body: &[Directive], features: &mut Vec<&'static s
             block(row.rows(), directive.children(), features, report);
         }
     }
-}
-
-/// Whether a vhost offers its streams over HTTP in a format other than FLV: the ending of a template says so.
-fn mounts_another_format(vhost: &Directive) -> bool {
-    let Some(remux) = tree::find(vhost.children(), "http_remux") else { return false };
-    let on = spec::find(spec::root(), "vhost")
-        .and_then(|row| spec::find(row.rows(), "http_remux"))
-        .and_then(|row| switch_of(row.rows(), remux.children()));
-    let mount = tree::find(remux.children(), "mount").map_or("", Directive::first);
-    on == Some(true) && [".ts", ".aac", ".mp3"].iter().any(|ending| mount.ends_with(ending))
 }
 
 /// State of a block's `enabled`, if it has one.

@@ -8,7 +8,6 @@ use super::{Row, Status, row};
 
 pub(super) const FILES: Status = Planned("file server");
 const FILE_CALLBACKS: Status = Planned("callbacks of DVR and HLS");
-const FAST_CACHE: Status = Planned("audio fast cache");
 
 pub(super) const STATIC: &[Row] = &[
     row("enabled", BoolOff, "off", FILES, RestartsComponent, "Serve files of this vhost."),
@@ -19,7 +18,7 @@ pub(super) const STATIC: &[Row] = &[
 pub(super) const REMUX: &[Row] = &[
     row("enabled", BoolOff, "off", Implemented, AtOnce, "Serve live streams over HTTP."),
     row("mount", Text, "[vhost]/[app]/[stream].flv", Implemented, NewSessions, "Where they are found; the ending chooses the format: `.flv`, `.ts`, `.mp3`, `.aac`."),
-    row("fast_cache", Float(Seconds), "0", FAST_CACHE, NewSessions, "Sound kept for new listeners of `.mp3` and `.aac`; 0 for none."),
+    row("fast_cache", Float(Seconds), "0", Implemented, NewSessions, "Sound kept for new listeners of `.mp3` and `.aac`; 0 for none."),
     row("drop_if_not_match", BoolOn, "on", Implemented, NewSessions, "Leave out tracks the FLV header does not announce."),
     row("has_audio", BoolOn, "on", Implemented, NewSessions, "Announce audio in the FLV header."),
     row("has_video", BoolOn, "on", Implemented, NewSessions, "Announce video in the FLV header."),

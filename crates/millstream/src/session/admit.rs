@@ -7,10 +7,11 @@
 //! servers.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use mill_config::model::{self, Snapshot, Vhost};
+use mill_config::model::{self, HttpRemux, Snapshot, Vhost};
 use mill_hub::{Publisher, StreamId, StreamOptions, TimeJitter, Watch};
+use mill_media::frame::Millis;
 
 use super::Context;
 use crate::access;
@@ -181,13 +182,21 @@ pub(crate) fn stream_options(vhost: &Vhost) -> StreamOptions {
         gop_cache: play.gop_cache,
         gop_cache_max_frames: play.gop_cache_max_frames as usize,
         queue_length: i64::try_from(play.queue_length.as_millis()).unwrap_or(i64::MAX),
+        sound_cache: sound_cache(&vhost.http_remux),
         reduce_sequence_header: play.reduce_sequence_header,
     }
 }
 
+/// How much sound is kept for new listeners: nothing where nobody can listen to sound alone.
+fn sound_cache(remux: &HttpRemux) -> Millis {
+    let sound_only = [".aac", ".mp3"].iter().any(|ending| remux.mount.ends_with(ending));
+    let kept = if remux.enabled && sound_only { remux.fast_cache } else { Duration::ZERO };
+    Millis::try_from(kept.as_millis()).unwrap_or(Millis::MAX)
+}
+
 /// What the vhost says about delivery to somebody who plays.
 pub(crate) fn pace(vhost: &Vhost) -> Pace {
-    let longest = if vhost.min_latency { std::time::Duration::ZERO } else { vhost.play.mw_latency };
+    let longest = if vhost.min_latency { Duration::ZERO } else { vhost.play.mw_latency };
     Pace { longest, shortest: vhost.play.send_min_interval }
 }
 

@@ -1,18 +1,24 @@
 //! A live stream as an endless HTTP response.
 //!
-//! The response head goes out at once, whether or not somebody publishes; the body begins with the
-//! publish and ends with it. A shard writes; this task only reads, to notice when the peer goes.
+//! The response head goes out at once, whether or not somebody publishes; the body begins with the publish and
+//! ends with it. A shard writes; this task only reads, to notice when the peer goes.
+//!
+//! A stream that has nothing a format carries (`.aac` of MP3, or of pictures alone) is 404 if that is known when
+//! the request comes; else the body ends, whole but empty, as soon as it is.
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{self, HeaderValue};
 use mill_config::model::HttpRemux;
-use mill_hub::Tracks;
+use mill_hub::{Tracks, WireFormat};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::time::timeout;
 use tracing::{debug, info};
 
 use super::reply::{self, Reply};
@@ -20,48 +26,98 @@ use crate::fanout::Ended;
 use crate::identity;
 use crate::session::Context;
 use crate::session::admit::{self, Playing};
-use crate::wire::{Declare, FlvTags};
-
-const CONTENT_TYPE: &str = "video/x-flv";
+use crate::wire::{Body, Declare, FlvTags, SoundCodec, SoundFrames, TsPackets};
 
 /// A viewer has nothing to say after its request. One that says more than this is not a viewer.
 const MAX_CHATTER: usize = 64 * 1024;
 
+/// A peer that does not take a few hundred bytes by then takes nothing.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What live streams come in over HTTP: the ending of the mount template says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    Flv,
+    Ts,
+    Aac,
+    Mp3,
+}
+
+impl Format {
+    const ALL: [Self; 4] = [Self::Flv, Self::Ts, Self::Aac, Self::Mp3];
+
+    /// The format of a mount template.
+    pub(super) fn of(mount: &str) -> Option<Self> {
+        let (_, ending) = mount.rsplit_once('.')?;
+        Self::ALL.into_iter().find(|format| format.ending() == ending)
+    }
+
+    fn ending(self) -> &'static str {
+        match self {
+            Self::Flv => "flv",
+            Self::Ts => "ts",
+            Self::Aac => "aac",
+            Self::Mp3 => "mp3",
+        }
+    }
+
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Flv => "video/x-flv",
+            Self::Ts => "video/MP2T",
+            Self::Aac => "audio/x-aac",
+            Self::Mp3 => "audio/mpeg",
+        }
+    }
+
+    /// How a vhost's viewers get it.
+    fn wire(self, conf: &HttpRemux, body: Body) -> Arc<dyn WireFormat> {
+        match self {
+            Self::Flv => {
+                let tracks = Tracks { audio: conf.has_audio, video: conf.has_video };
+                let fixed = Declare::Fixed { tracks, only: conf.drop_if_not_match };
+                let declare = if conf.guess_has_av { Declare::Real } else { fixed };
+                Arc::new(FlvTags { body, declare })
+            }
+            Self::Ts => Arc::new(TsPackets { body }),
+            Self::Aac => Arc::new(SoundFrames { body, codec: SoundCodec::Aac }),
+            Self::Mp3 => Arc::new(SoundFrames { body, codec: SoundCodec::Mp3 }),
+        }
+    }
+}
+
 /// A request for a live stream that was admitted.
 pub(super) struct Request {
     pub(super) playing: Playing,
-    pub(super) format: FlvTags,
+    pub(super) format: Format,
+    pub(super) body: Body,
     pub(super) cors: bool,
 }
 
-/// The wire format for a vhost's viewers.
-pub(super) fn format(conf: &HttpRemux, chunked: bool) -> FlvTags {
-    let declare = if conf.guess_has_av {
-        Declare::Real
-    } else {
-        let tracks = Tracks { audio: conf.has_audio, video: conf.has_video };
-        Declare::Fixed { tracks, only: conf.drop_if_not_match }
-    };
-    FlvTags { chunked, declare }
-}
-
 /// The answer to HEAD.
-pub(super) fn head() -> Response<Reply> {
+pub(super) fn head(format: Format) -> Response<Reply> {
     let mut response = Response::new(Reply::default());
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE));
+    let content_type = HeaderValue::from_static(format.content_type());
+    response.headers_mut().insert(header::CONTENT_TYPE, content_type);
     reply::finish(response, false)
 }
 
 /// Serves one viewer to its end.
 pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream) {
-    let Request { playing: Playing { vhost, watch, presence }, format, cors } = request;
+    let Request { playing: Playing { vhost, watch, presence }, format, body, cors } = request;
     let traffic = &presence.client().peer.traffic;
-    info!("http: play flv stream url={}", admit::stream_url(watch.stream().id()));
-    let greeting = response_head(format.chunked, cors);
+    info!("http: play {} stream url={}", format.ending(), admit::stream_url(watch.stream().id()));
     let pace = admit::pace(&vhost);
+    let wire = format.wire(&vhost.http_remux, body);
     drop(vhost);
     let (reader, writer) = socket.into_split();
-    let lane = watch.stream().lane(Arc::new(format));
+    let lane = watch.stream().lane(wire);
+    if lane.is_barren() {
+        info!("http: stream has nothing for .{}, ret=4040", format.ending());
+        // Boxed: the others need no room for it.
+        return Box::pin(refuse(writer, format, cors)).await;
+    }
+    let greeting = response_head(format, body, cors);
     let seat = ctx.fanout.join(lane, Arc::new(writer), greeting, pace, traffic.clone());
     let ended = tokio::select! {
         ended = seat.ended() => ended,
@@ -75,15 +131,24 @@ pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream
     }
 }
 
-fn response_head(chunked: bool, cors: bool) -> Bytes {
+fn response_head(format: Format, body: Body, cors: bool) -> Bytes {
+    let framing = if body == Body::Chunked { "Transfer-Encoding: chunked\r\n" } else { "" };
+    let content_type = format.content_type();
+    head_of("200 OK", &format!("Content-Type: {content_type}\r\nCache-Control: no-cache\r\n{framing}"), cors)
+}
+
+/// Answers where the stream is there and has nothing in this format.
+async fn refuse(mut writer: OwnedWriteHalf, format: Format, cors: bool) {
+    let text = format!("The stream has nothing that .{} carries\n", format.ending());
+    let headers = format!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", text.len());
+    let answer = [&head_of("404 Not Found", &headers, cors)[..], text.as_bytes()].concat();
+    let _ = timeout(WRITE_TIMEOUT, writer.write_all(&answer)).await;
+}
+
+fn head_of(status: &str, headers: &str, cors: bool) -> Bytes {
     // HTTP/1.1 as the version of this server, also towards a client of 1.0 (RFC 9110, 2.5).
-    let mut head = format!(
-        "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Type: {CONTENT_TYPE}\r\nCache-Control: no-cache\r\nServer: {}\r\n",
-        identity::SERVER
-    );
-    if chunked {
-        head.push_str("Transfer-Encoding: chunked\r\n");
-    }
+    let server = identity::SERVER;
+    let mut head = format!("HTTP/1.1 {status}\r\nConnection: close\r\n{headers}Server: {server}\r\n");
     if cors {
         for (name, value) in reply::CORS {
             head.push_str(&format!("{name}: {value}\r\n"));

@@ -34,6 +34,7 @@ use super::Context;
 use super::admit;
 use crate::api;
 use crate::clients::Peer;
+use crate::wire::Body;
 pub(crate) use reply::Reply;
 
 /// A connection that has not sent a whole request head in this time is closed; SRS's idle time.
@@ -112,16 +113,16 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
         if request.uri().path().starts_with("/api/") || connection.door == Door::Api {
             return Ok(reply::finish(api::answer(&request), cors));
         }
-        let Some((asked, remux)) = mount::find(&config, &request) else {
+        let Some((asked, format)) = mount::find(&config, &request) else {
             return Ok(reply::finish(reply::not_found(), cors));
         };
         if request.method() == Method::HEAD {
-            return Ok(reply::finish(live::head(), cors));
+            return Ok(reply::finish(live::head(format), cors));
         }
         if request.method() != Method::GET {
             return Ok(reply::finish(reply::not_allowed("GET, HEAD, OPTIONS"), cors));
         }
-        let format = live::format(remux, request.version() >= Version::HTTP_11);
+        let body = if request.version() >= Version::HTTP_11 { Body::Chunked } else { Body::Bare };
         let peer = connection.describe(&asked, request.headers());
         let playing = match admit::play(&connection.ctx, &peer, asked).await {
             Ok(playing) => playing,
@@ -131,7 +132,7 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
             }
         };
         if let Some(to_live) = connection.to_live.lock().take() {
-            let _ = to_live.send(live::Request { playing, format, cors });
+            let _ = to_live.send(live::Request { playing, format, body, cors });
         }
         // The socket is taken out of hyper, and this future is dropped with it.
         pending().await

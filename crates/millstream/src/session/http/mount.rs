@@ -6,33 +6,29 @@
 
 use hyper::Request;
 use hyper::header::HOST;
-use mill_config::model::{DEFAULT_VHOST, HttpRemux, Snapshot};
+use mill_config::model::{DEFAULT_VHOST, Snapshot};
 
+use super::live::Format;
 use crate::clients::Kind;
 use crate::session::admit;
-
-/// The ending of templates for FLV.
-const FLV: &str = ".flv";
 
 /// Longest path that is looked at: a vhost, app and stream of a file name's length each.
 const MAX_PATH: usize = 1024;
 
-/// What a request asks to play, if its vhost offers live streams at that path, and the vhost's settings.
-pub(super) fn find<'a, B>(
-    config: &'a Snapshot,
-    request: &Request<B>,
-) -> Option<(admit::Request, &'a HttpRemux)> {
+/// What a request asks to play, if its vhost offers live streams at that path, and in what format.
+pub(super) fn find<B>(config: &Snapshot, request: &Request<B>) -> Option<(admit::Request, Format)> {
     let uri = request.uri();
     let host = requested_host(request)?;
     let vhost = config.vhost(&host)?;
     let remux = &vhost.http_remux;
-    if !remux.enabled || !remux.mount.ends_with(FLV) || uri.path().len() > MAX_PATH {
+    if !remux.enabled || uri.path().len() > MAX_PATH {
         return None;
     }
+    let format = Format::of(&remux.mount)?;
     let template = path_template(&remux.mount, &vhost.name, &host)?;
     let (app, name) = matched(template, uri.path())?;
     let param = uri.query().map_or_else(String::new, |query| format!("?{query}"));
-    Some((admit::Request { kind: Kind::HttpPlay, vhost: host, app, name, param }, remux))
+    Some((admit::Request { kind: Kind::HttpPlay, vhost: host, app, name, param }, format))
 }
 
 fn requested_host<B>(request: &Request<B>) -> Option<String> {
@@ -152,6 +148,23 @@ mod tests {
         );
         assert_eq!(find_at("a.com/[app]/[stream].flv", "a.com", "/live/s.flv").unwrap(), "a.com/live/s");
         assert_eq!(find_at("other.com/[app]/[stream].flv", "a.com", "/live/s.flv"), None);
+    }
+
+    #[test]
+    fn the_ending_of_the_template_is_the_format() {
+        for (ending, format) in
+            [("flv", Format::Flv), ("ts", Format::Ts), ("aac", Format::Aac), ("mp3", Format::Mp3)]
+        {
+            let config = config(&format!("[vhost]/[app]/[stream].{ending}"));
+            let at = |path: &str| {
+                let request = Request::get(path).header(HOST, "x").body(()).unwrap();
+                find(&config, &request).map(|(_, format)| format)
+            };
+            assert_eq!(at(&format!("/live/s.{ending}")), Some(format));
+            assert_eq!(at("/live/s.mp4"), None);
+        }
+        assert_eq!(find_at("[vhost]/[app]/[stream].mkv", "x", "/live/s.mkv"), None, "no format of ours");
+        assert_eq!(find_at("[vhost]/[app]/[stream].ts", "x", "/live/s.flv"), None, "one format to a vhost");
     }
 
     #[test]
