@@ -111,7 +111,7 @@ struct Inner {
     dts: Millis,
     /// Time at which the log was last cut for formats of sound alone.
     cut: Millis,
-    /// Where the media of the running publish begins.
+    /// Where the media of the newest publish begins.
     opening: Option<Join>,
     /// The tick at which the log was last cut for everybody.
     tick: Option<u64>,
@@ -209,19 +209,20 @@ impl Lane {
     pub(crate) fn append(&self, frame: &Frame, place: Place, headers: &Headers) {
         let mut inner = self.inner.lock();
         let inner = &mut *inner;
+        let opens = place == Place::Start && !inner.started;
         if place == Place::Start || frame.kind.is_header() || !inner.started {
             inner.headers = headers.clone();
         }
         match place {
             Place::Start if inner.sound_cache.is_none() => {
                 let headers = inner.open(frame.dts);
-                if !inner.started {
+                if opens {
                     inner.opening = Some(Join { headers, next: inner.log.next() });
                 }
                 inner.trim();
             }
             // Whether sound is delivered from the first frame on does not depend on join points.
-            Place::Start if !inner.started => {
+            Place::Start if opens => {
                 inner.log.seal();
                 inner.opening = Some(Join { headers: Bytes::new(), next: inner.log.next() });
             }
@@ -242,6 +243,8 @@ impl Lane {
         let barren = written.is_err();
         if barren && !inner.barren {
             inner.log.mark_end();
+        }
+        if barren && opens {
             inner.opening = None;
         }
         inner.barren = barren;
@@ -254,8 +257,8 @@ impl Lane {
     pub(crate) fn end(&self) {
         let mut inner = self.inner.lock();
         inner.log.mark_end();
-        inner.headers = Headers::default();
-        inner.opening = None;
+        // Who waited and comes only now is still told the tracks.
+        inner.headers.forget_all_but_tracks();
         inner.started = false;
         inner.barren = false;
     }
@@ -378,23 +381,29 @@ impl Reader {
 
     /// Where a newcomer starts, and which tracks it will see. `None` while there is nothing to begin with.
     ///
-    /// One who `waited` for the publish gets it from its first frame if there is no GOP to start from.
-    pub fn join(&self, waited: bool) -> Option<(Join, Tracks)> {
+    /// Who found nothing when [`Self::next`] was `waits_since` gets a publish that began after that from its first
+    /// frame, even one that has ended already.
+    pub fn join(&self, waits_since: Option<u64>) -> Option<(Join, Tracks)> {
         let mut inner = self.lane.inner.lock();
-        let join = match inner.sound_cache {
-            _ if inner.barren => Some(inner.over()),
-            Some(back) if back > 0 && inner.started => {
-                let Join { headers, .. } = inner.live();
-                Some(Join { headers, next: inner.log.since(back) })
+        let inner = &mut *inner;
+        let first = inner.log.first();
+        let waited_for = |join: &Join| waits_since.is_some_and(|since| join.next >= since.max(first));
+        let join = if let Some(opening) = inner.opening.clone().filter(waited_for) {
+            opening
+        } else if inner.barren {
+            inner.over()
+        } else if !inner.started {
+            return None;
+        } else {
+            match inner.sound_cache {
+                None if inner.gop_cache => inner.log.join(),
+                Some(back) if back > 0 => {
+                    let Join { headers, .. } = inner.live();
+                    Some(Join { headers, next: inner.log.since(back) })
+                }
+                _ => None,
             }
-            None if inner.gop_cache => inner.log.join(),
-            _ => None,
-        };
-        let opening = || inner.opening.clone().filter(|join| waited && join.next >= inner.log.first());
-        let join = match join.or_else(opening) {
-            Some(join) => join,
-            None if inner.started => inner.live(),
-            None => return None,
+            .unwrap_or_else(|| inner.live())
         };
         Some((join, inner.headers.tracks))
     }

@@ -98,6 +98,11 @@ impl Headers {
         .flatten()
     }
 
+    /// The publish has ended.
+    pub(crate) fn forget_all_but_tracks(&mut self) {
+        *self = Self { tracks: self.tracks, ..Self::default() };
+    }
+
     /// Remembers a header, and which tracks a frame shows there to be. Gives whether a decoder
     /// configuration merely repeats what was known.
     fn note(&mut self, frame: &Frame) -> bool {

@@ -126,7 +126,7 @@ fn flushed(reader: &Reader, from: u64) -> String {
 
 /// What a newcomer gets first, and all it may read after that.
 fn joined(reader: &Reader) -> Option<(String, String)> {
-    let (join, _) = reader.join(false)?;
+    let (join, _) = reader.join(None)?;
     Some((str::from_utf8(&join.headers).unwrap().to_owned(), flushed(reader, join.next)))
 }
 
@@ -367,7 +367,7 @@ mod newcomers {
         let mut publisher = publish(&hub, as_published());
         let reader = lane(&hub).reader();
         push(&mut publisher, &[(Keyframe, 0, "key"), (Video, 1, "x")]);
-        let (join, _) = reader.join(false).unwrap();
+        let (join, _) = reader.join(None).unwrap();
         let mut out = vec![];
         reader.read(join.next, usize::MAX, &mut out).unwrap();
         assert_eq!(text(&out), "K0=key v1=x ");
@@ -380,7 +380,7 @@ mod newcomers {
             let mut publisher = publish(&hub, as_published());
             let reader = lane(&hub).reader();
             push(&mut publisher, frames);
-            let (_, tracks) = reader.join(false).unwrap();
+            let (_, tracks) = reader.join(None).unwrap();
             (tracks.audio, tracks.video)
         };
         assert_eq!(tracks(&[(Audio, 0, "x")]), (true, false));
@@ -434,7 +434,7 @@ mod newcomers {
         push(&mut publisher, &[(Keyframe, 40, "key"), (AudioHeader, 50, "opus"), (Video, 60, "x")]);
         let late = hub.watch(&id("s")).stream().lane(Arc::new(Letters { variant: 1, ..LETTERS })).reader();
         for reader in [early, late] {
-            let (join, _) = reader.join(false).unwrap();
+            let (join, _) = reader.join(None).unwrap();
             assert_eq!(join.headers, "M60=meta A60=opus V60=avc ");
             assert_eq!(flushed(&reader, join.next), "");
         }
@@ -444,11 +444,11 @@ mod newcomers {
     fn without_gop_cache_who_waited_for_the_publish_sees_its_first_frame() {
         let hub = Hub::default();
         let reader = lane(&hub).reader();
-        assert!(reader.join(false).is_none());
+        assert!(reader.join(None).is_none());
         let mut publisher = publish(&hub, StreamOptions { gop_cache: false, ..as_published() });
         push(&mut publisher, &HEADERS);
         push(&mut publisher, &[(Keyframe, 40, "key"), (Video, 60, "x")]);
-        let (join, _) = reader.join(true).unwrap();
+        let (join, _) = reader.join(Some(0)).unwrap();
         assert!(flushed(&reader, join.next).starts_with("K40=key "));
     }
 
@@ -458,7 +458,7 @@ mod newcomers {
         let mut publisher = publish(&hub, StreamOptions { gop_cache: false, ..as_published() });
         let reader = lane(&hub).reader();
         push(&mut publisher, &[(Keyframe, 0, "k"), (Video, 1, "before")]);
-        let (join, _) = reader.join(false).unwrap();
+        let (join, _) = reader.join(None).unwrap();
         push(&mut publisher, &[(Video, 2, "behind")]);
         assert_eq!(flushed(&reader, join.next), "v2=behind ");
     }
@@ -1228,7 +1228,7 @@ mod anything {
     impl Viewer {
         fn join(&mut self, model: &Model) -> Result<(), TestCaseError> {
             if self.next.is_none() {
-                let join = self.reader.join(false);
+                let join = self.reader.join(None);
                 let expected = model.join();
                 prop_assert_eq!(join.is_some(), expected.is_some());
                 if let (Some((join, _)), Some((headers, start))) = (join, expected) {
@@ -1415,7 +1415,7 @@ mod anything {
                     reader.rejoin(next).next
                 });
                 got += out.iter().map(|batch| batch.bytes.len()).sum::<usize>();
-                reader.join(false);
+                reader.join(None);
             };
             for (kind, time, payload) in frames {
                 sent += payload.len();
@@ -1449,6 +1449,23 @@ mod anything {
             Ok(())
         }
     }
+}
+
+#[test]
+fn who_waited_gets_a_publish_from_its_first_frame_even_one_that_is_over() {
+    let hub = Hub::default();
+    let reader = lane(&hub).reader();
+    let since = reader.next();
+    assert!(reader.join(None).is_none());
+    let mut publisher = publish(&hub, as_published());
+    push(&mut publisher, &[(Keyframe, 0, "1"), (Video, 40, ""), (Keyframe, 80, "2")]);
+    assert_eq!(joined(&reader).unwrap().1, "K80=2 ", "who did not wait");
+    drop(publisher);
+    let (join, tracks) = reader.join(Some(since)).unwrap();
+    assert!(tracks.video);
+    assert_eq!(flushed(&reader, join.next), "K0=1 v40= K80=2 ");
+    // Who waits only now is not given what is over.
+    assert!(reader.join(Some(reader.next())).is_none() && reader.join(None).is_none());
 }
 
 mod formats_with_state {
@@ -1507,7 +1524,7 @@ mod formats_with_state {
         let early = counting(&hub);
         push(&mut publisher, &[(VideoHeader, 0, "h1"), (Keyframe, 0, ""), (Video, 40, "")]);
         push(&mut publisher, &[(VideoHeader, 80, "h2"), (Keyframe, 80, ""), (Video, 120, "")]);
-        let (join, _) = early.join(true).unwrap();
+        let (join, _) = early.join(None).unwrap();
         assert_eq!(join.headers, "");
         assert_eq!(flushed(&early, join.next), "<h2> K2 v3 ");
         assert_eq!(flushed(&early, 0), "<h1> K0 v1 <h2> K2 v3 ");
@@ -1523,7 +1540,7 @@ mod formats_with_state {
         let mut publisher = publish(&hub, StreamOptions { gop_cache: false, ..as_published() });
         push(&mut publisher, &[(VideoHeader, 0, "h"), (Keyframe, 0, ""), (Video, 40, "")]);
         let reader = counting(&hub);
-        let (join, _) = reader.join(false).unwrap();
+        let (join, _) = reader.join(None).unwrap();
         assert_eq!(join.headers, "(h) ");
         push(&mut publisher, &[(Video, 80, "")]);
         assert_eq!(flushed(&reader, join.next), "v0 ");
@@ -1632,7 +1649,7 @@ mod formats_of_sound {
             second(&mut publisher, start * 1000);
             let _ = reader.flush(reader.next(), None, &mut vec![]);
         }
-        let (join, _) = reader.join(false).unwrap();
+        let (join, _) = reader.join(None).unwrap();
         let mut out = vec![];
         reader.read(join.next, usize::MAX, &mut out).unwrap();
         assert!((590..=610).contains(&text(&out).split_whitespace().count()));
@@ -1645,7 +1662,7 @@ mod formats_of_sound {
         let mut publisher = publish(&hub, as_published());
         second(&mut publisher, 0);
         let reader = sounds(&hub).reader();
-        let (join, _) = reader.join(false).unwrap();
+        let (join, _) = reader.join(None).unwrap();
         second(&mut publisher, 1000);
         assert!(flushed(&reader, join.next).starts_with("1000 1100 "));
     }
@@ -1655,10 +1672,10 @@ mod formats_of_sound {
         for options in [as_published(), with_cache(3)] {
             let hub = Hub::default();
             let reader = sounds(&hub).reader();
-            assert!(reader.join(false).is_none());
+            assert!(reader.join(None).is_none());
             let mut publisher = publish(&hub, options);
             second(&mut publisher, 500);
-            let (join, _) = reader.join(true).unwrap();
+            let (join, _) = reader.join(Some(0)).unwrap();
             assert!(flushed(&reader, join.next).starts_with("500 600 "));
         }
     }
@@ -1688,13 +1705,31 @@ mod formats_of_sound {
     }
 
     #[test]
+    fn who_waited_for_a_stream_with_nothing_for_them_reaches_an_end_as_well() {
+        for headers_only in [true, false] {
+            let hub = Hub::default();
+            let reader = sounds(&hub).reader();
+            let since = reader.next();
+            let mut publisher = publish(&hub, as_published());
+            push(&mut publisher, &[(AudioHeader, 0, "none")]);
+            if !headers_only {
+                push(&mut publisher, &[(Audio, 0, "a"), (Audio, 10, "a")]);
+            }
+            let (join, _) = reader.join(Some(since)).unwrap();
+            let mut out = vec![];
+            reader.flush(join.next, None, &mut out).unwrap();
+            assert!(out[0].end, "{out:?}");
+        }
+    }
+
+    #[test]
     fn viewers_of_a_stream_with_nothing_for_them_reach_an_end() {
         let hub = Hub::default();
         let mut publisher = publish(&hub, as_published());
         let lane = sounds(&hub);
         let reader = lane.reader();
         push(&mut publisher, &[(AudioHeader, 0, "aac"), (Audio, 0, "a")]);
-        let (join, _) = reader.join(true).unwrap();
+        let (join, _) = reader.join(Some(0)).unwrap();
         push(&mut publisher, &[(AudioHeader, 100, "none"), (Keyframe, 100, "v"), (Audio, 100, "a")]);
         let mut out = vec![];
         reader.flush(join.next, None, &mut out).unwrap();
@@ -1703,7 +1738,7 @@ mod formats_of_sound {
         assert!(lane.is_barren());
 
         // Newcomers too, and those of a lane that is made now.
-        let (join, _) = reader.join(false).unwrap();
+        let (join, _) = reader.join(None).unwrap();
         out.clear();
         reader.flush(join.next, None, &mut out).unwrap();
         assert!(out.len() == 1 && out[0].end);
@@ -1714,7 +1749,7 @@ mod formats_of_sound {
         // Sound that comes back is delivered.
         push(&mut publisher, &[(AudioHeader, 200, "aac"), (Audio, 200, "a")]);
         assert!(!late.is_barren());
-        let (join, _) = late.reader().join(false).unwrap();
+        let (join, _) = late.reader().join(None).unwrap();
         push(&mut publisher, &[(Audio, 300, "a")]);
         assert_eq!(flushed(&late.reader(), join.next), "300 ");
     }

@@ -173,10 +173,12 @@ impl Shard {
             (std::mem::take(&mut state.newcomers), std::mem::take(&mut state.poked))
         };
         let mut changed = poked;
-        for (i, viewer) in newcomers.into_iter().enumerate() {
+        for (i, mut viewer) in newcomers.into_iter().enumerate() {
             if i % TURN == TURN - 1 {
                 tokio::task::yield_now().await;
             }
+            // Before its greeting goes out: of a publish that begins once the peer has that, nothing is missed.
+            fill(&mut viewer, &self.reader, &mut Vec::new());
             self.shared.viewers.fetch_add(1, Ordering::Relaxed);
             let place = self.free.pop().unwrap_or_else(|| {
                 self.viewers.push(None);
@@ -385,8 +387,9 @@ fn fill(viewer: &mut Viewer, reader: &Reader, batches: &mut Vec<Batch>) {
         At::Over => return,
         At::Batch(from) => from,
         At::Waiting => {
-            let Some((join, tracks)) = reader.join(viewer.waited) else {
-                viewer.waited = true;
+            let since = reader.next();
+            let Some((join, tracks)) = reader.join(viewer.waits_since) else {
+                viewer.waits_since.get_or_insert(since);
                 return;
             };
             let mut preamble = BytesMut::new();

@@ -121,8 +121,8 @@ pub(super) struct Viewer {
     queue: VecDeque<Bytes>,
     /// Since when there is something in the queue that the socket would not take.
     stuck: Option<Instant>,
-    /// There was nothing to begin with when it came.
-    pub(super) waited: bool,
+    /// Number of the next batch when there was nothing to begin with yet.
+    pub(super) waits_since: Option<u64>,
     /// A wait for writability is under way.
     pub(super) blocked: bool,
 }
@@ -143,7 +143,7 @@ impl Viewer {
             at: At::Waiting,
             queue: VecDeque::new(),
             stuck: None,
-            waited: false,
+            waits_since: None,
             blocked: false,
         };
         viewer.enqueue(greeting);

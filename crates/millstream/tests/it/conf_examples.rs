@@ -2,7 +2,7 @@
 
 use crate::harness::client::{Player, Publisher};
 use crate::harness::daemon::Daemon;
-use crate::harness::ffmpeg::{probe, publish_both};
+use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, decode, probe, publish, publish_both};
 use crate::harness::http::Http;
 use crate::harness::media::{Viewer, avc, serial};
 use crate::harness::process::Process;
@@ -95,6 +95,10 @@ impl Example {
 
     fn flv(&self, host: &str) -> String {
         format!("http://{host}:{}/live/livestream.flv", self.ports.http)
+    }
+
+    fn http(&self, ending: &str) -> String {
+        format!("http://127.0.0.1:{}/live/livestream.{ending}", self.ports.http)
     }
 
     /// What is published plays, over RTMP and at these addresses.
@@ -251,10 +255,44 @@ fn http_api_one_port() {
     example.assert_api(example.ports.http);
 }
 
+/// A stream of these codecs is found at the URL of this ending.
+#[track_caller]
+fn plays_as(name: &str, ending: &str, encoder: &str, codecs: &[&str]) {
+    let example = Example::foreground(name);
+    assert!(!example.said().contains("not available yet"), "{name} asks for something that is not there");
+    let _encoder = publish(encoder, &example.rtmp());
+    let url = example.http(ending);
+    let probe = probe(&url, 60);
+    let mut found = probe.codecs.clone();
+    found.sort();
+    assert_eq!(found, codecs, "{url}");
+    probe.assert_sound();
+    decode(&url, 2);
+}
+
+#[test]
+fn http_ts() {
+    let encoder = format!("-re {VIDEO} -re {AUDIO} {H264} {AAC}");
+    plays_as("http.ts.live.conf", "ts", &encoder, &["aac", "h264"]);
+}
+
+#[test]
+fn http_aac() {
+    plays_as("http.aac.live.conf", "aac", &format!("-re {AUDIO} {AAC}"), &["aac"]);
+}
+
+#[test]
+fn http_mp3() {
+    plays_as("http.mp3.live.conf", "mp3", &format!("-re {AUDIO} -c:a libmp3lame -b:a 64k"), &["mp3"]);
+}
+
 /// A file without a test is a promise that nobody checks.
 #[test]
 fn every_file_has_a_test() {
-    let source = include_str!("conf_examples.rs");
+    let here = include_str!("conf_examples.rs");
+    let with_their_feature =
+        [include_str!("access.rs"), include_str!("bandwidth.rs"), include_str!("hooks.rs")];
+    let source = [&[here], &with_their_feature[..]].concat().concat();
     for file in std::fs::read_dir(shipped()).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();
         // The list of all directives, tested in mill-config, and what include.conf includes.

@@ -18,6 +18,8 @@ mod gop_cache;
 mod hooks;
 mod hostile;
 mod httpflv;
+mod httpsound;
+mod httpts;
 mod log;
 mod pause;
 mod publish_play;

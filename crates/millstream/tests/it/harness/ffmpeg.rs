@@ -75,7 +75,7 @@ pub(crate) struct Packet {
 /// What ffprobe finds in an input.
 #[derive(Debug)]
 pub(crate) struct Probe {
-    /// Codec names in the order of the streams.
+    /// Codec names in the order of the streams, each once.
     pub(crate) codecs: Vec<String>,
     pub(crate) packets: Vec<Packet>,
 }
@@ -135,7 +135,9 @@ fn parse_probe(run: &Finished) -> Probe {
     for line in run.stdout().lines() {
         let field = |name: &str| line.split('|').find_map(|f| f.strip_prefix(name)?.strip_prefix('='));
         if line.starts_with("stream|") {
-            probe.codecs.extend(field("codec_name").map(str::to_string));
+            // A transport stream's tracks are listed once more below their program.
+            let codec = field("codec_name").map(str::to_string);
+            probe.codecs.extend(codec.filter(|codec| !probe.codecs.contains(codec)));
         } else if let (Some(kind), Some(dts)) = (field("codec_type"), field("dts_time")) {
             let seconds: f64 = dts.parse().expect("ffprobe prints seconds");
             probe.packets.push(Packet {
@@ -147,4 +149,27 @@ fn parse_probe(run: &Finished) -> Probe {
         }
     }
     probe
+}
+
+/// Makes a file; the arguments say of what.
+#[track_caller]
+pub(crate) fn make(args: &str, file: &Path) {
+    let mut command = tool("ffmpeg", "-hide_banner -nostdin -v error -y");
+    let run = Process::run(command.args(args.split_whitespace()).arg(file), PATIENCE);
+    assert!(run.status.success(), "ffmpeg says:\n{}", run.stderr());
+}
+
+/// A checksum of each decoded picture of a file, in order of showing.
+#[track_caller]
+pub(crate) fn pictures(file: &Path) -> Vec<String> {
+    let mut command = tool("ffmpeg", "-hide_banner -nostdin -v error -xerror");
+    // Every picture once, as it is: none doubled or left out to keep a rate.
+    let run = Process::run(
+        command.arg("-i").arg(file).args(["-map", "0:v:0", "-vsync", "passthrough", "-f", "framemd5", "-"]),
+        PATIENCE,
+    );
+    let (text, said) = (run.stdout(), run.stderr());
+    assert!(run.status.success() && said.is_empty(), "{} does not decode cleanly:\n{said}", file.display());
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.rsplit(',').next()).map(|sum| sum.trim().to_string()).collect()
 }

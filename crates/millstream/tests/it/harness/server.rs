@@ -17,12 +17,25 @@ pub(crate) struct Conf {
     vhost: String,
     vhosts: String,
     no_default: bool,
+    remux: Option<String>,
 }
 
 impl Conf {
     /// Lines inside the default vhost.
     pub(crate) fn vhost(lines: &str) -> Self {
         Self { vhost: lines.into(), ..Self::default() }
+    }
+
+    /// Another `http_remux` of the default vhost: a mount with this ending, and more lines.
+    pub(crate) fn mounting(ending: &str, lines: &str) -> Self {
+        let remux = format!("enabled on; mount [vhost]/[app]/[stream].{ending}; {lines}");
+        Self { remux: Some(remux), ..Self::default() }
+    }
+
+    /// More lines inside the default vhost.
+    pub(crate) fn and_vhost(mut self, lines: &str) -> Self {
+        self.vhost += lines;
+        self
     }
 
     /// Lines at the top level.
@@ -46,12 +59,13 @@ impl Conf {
     /// The text of the file.
     pub(crate) fn text(&self, ports: Ports, dir: &Path) -> String {
         let Ports { rtmp, http, api } = ports;
-        let (dir, Self { global, vhost, vhosts, no_default }) = (dir.display(), self);
+        let (dir, Self { global, vhost, vhosts, no_default, remux }) = (dir.display(), self);
+        let remux = remux.as_deref().unwrap_or("enabled on; mount [vhost]/[app]/[stream].flv;");
         let default = match no_default {
             true => String::new(),
             false => format!(
                 "vhost __defaultVhost__ {{
-    http_remux {{ enabled on; mount [vhost]/[app]/[stream].flv; }}
+    http_remux {{ {remux} }}
     {vhost}
 }}"
             ),
