@@ -49,6 +49,13 @@ const AHEAD: Ticks = 10_000 * TICKS_PER_MS;
 /// Composition times beyond this are damage: it is longer than any reordering of pictures.
 const MAX_CTS: Millis = 10_000;
 
+/// The longest MP3 body: what a PES length can say. A frame has 1441 bytes at most.
+const MAX_MP3: usize = 60_000;
+
+/// `stream_id`s of PES packets, the first of their kind (2.4.3.7, table 2-22).
+const VIDEO_STREAM: u8 = 0xe0;
+const AUDIO_STREAM: u8 = 0xc0;
+
 /// Why a frame was left out. Each reason is given once, and then the same frames are left out silently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
@@ -393,12 +400,11 @@ impl Muxer {
         // Sound is a place to start at where there is nothing else.
         let random_access = own && (key || self.video.is_none());
         let passed = self.pcr.map_or(Ticks::MAX, |last| now - last);
-        let due = if key && own {
-            1
-        } else if own {
-            PCR_STEP
-        } else {
-            PCR_EVERY
+        let due = match own {
+            // Who starts here should not have to wait for the clock.
+            _ if self.fresh_tables || own && key => 1,
+            true => PCR_STEP,
+            false => PCR_EVERY,
         };
         if passed < due && !self.discontinuity {
             return Adaptation { random_access, ..Adaptation::default() };
@@ -409,13 +415,6 @@ impl Muxer {
         Adaptation { discontinuity, random_access, pcr: Some(now) }
     }
 }
-
-/// `stream_id`s of PES packets, the first of their kind (2.4.3.7, table 2-22).
-const VIDEO_STREAM: u8 = 0xe0;
-const AUDIO_STREAM: u8 = 0xc0;
-
-/// The longest MP3 body: what a PES length can say. A frame has 1441 bytes at most.
-const MAX_MP3: usize = 60_000;
 
 fn ticks(time: Millis) -> Ticks {
     time.saturating_mul(TICKS_PER_MS)

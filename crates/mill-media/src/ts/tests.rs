@@ -537,6 +537,43 @@ fn tables_for_one_viewer_fit_between_those_for_all() {
     assert_eq!(demux(&own).len(), 2);
 }
 
+/// As HLS will cut it: tables, then a keyframe or sound; the counters of the whole go on.
+#[test]
+fn segments_stand_alone_and_counters_run_on() {
+    for (video, sound) in [(true, true), (true, false), (false, true)] {
+        let (mut muxer, mut segments) = (Muxer::new(), vec![BytesMut::new()]);
+        for frame in &recordings()[1] {
+            let of_track = frame.kind.is_video() && video || frame.kind.is_audio() && sound;
+            if !of_track {
+                continue;
+            }
+            let cut =
+                if video { frame.kind == Keyframe } else { frame.kind == Audio && frame.dts % 1000 < 24 };
+            if cut {
+                segments.push(BytesMut::new());
+                if segments.len() == 4 {
+                    muxer.mark_discontinuity();
+                }
+                muxer.write_tables(segments.last_mut().unwrap());
+            }
+            muxer.write(frame, segments.last_mut().unwrap()).unwrap();
+        }
+        let mut counters = std::collections::HashMap::new();
+        for (number, segment) in segments.iter().enumerate().skip(1) {
+            let packets = packets(segment);
+            assert_eq!([packets[0].pid, packets[1].pid], [pid::PAT, pid::PMT]);
+            assert!(packets[2].adaptation.pcr.is_some(), "segment {number}");
+            assert_eq!(packets[2].adaptation.discontinuity, number == 3);
+            let first = demux(segment).into_iter().find(|frame| !frame.kind.is_header()).unwrap();
+            assert_eq!(first.kind, if video { Keyframe } else { Audio });
+            for packet in packets.iter().filter(|packet| packet.payload.is_some()) {
+                let before = counters.insert(packet.pid, packet.counter);
+                assert!(before.is_none_or(|before| (before + 1) & 15 == packet.counter));
+            }
+        }
+    }
+}
+
 /// Packets whose place is known by PID and counter, so that tests can take some away.
 fn without(stream: &[u8], lost: impl Fn(usize, &Packet<'_>) -> bool) -> Vec<u8> {
     let keep = |(n, bytes): &(usize, &[u8])| !lost(*n, &Packet::parse((*bytes).try_into().unwrap()).unwrap());
