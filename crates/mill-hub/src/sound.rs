@@ -1,6 +1,6 @@
 //! The last seconds of sound: what newcomers of formats of sound alone start with (`fast_cache`).
 //!
-//! Kept as frames and not as a lane's bytes, so that the first listener has it as well, in whatever form. Copies:
+//! Kept as frames and not as a lane's bytes, so that the first viewer has it as well, in whatever form. Copies:
 //! a slice would keep the publisher's read buffer with the pictures in it. Bounded by the time asked for and by
 //! [`MAX_BYTES`].
 

@@ -10,7 +10,7 @@ super::block! {
         /// Template of their host and path, with `[vhost]`, `[app]` and `[stream]`; its ending chooses the
         /// format.
         mount: String = "mount",
-        /// Sound that new listeners of `.aac` and `.mp3` get at once; zero for none.
+        /// Sound that new viewers of `.aac` and `.mp3` get at once; zero for none.
         fast_cache: Duration = "fast_cache",
         /// Announce audio in the FLV header, unless guessed.
         has_audio: bool = "has_audio",

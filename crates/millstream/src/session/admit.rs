@@ -187,7 +187,7 @@ pub(crate) fn stream_options(vhost: &Vhost) -> StreamOptions {
     }
 }
 
-/// How much sound is kept for new listeners: nothing where nobody can listen to sound alone.
+/// How much sound is kept for new viewers: nothing where nobody can listen to sound alone.
 fn sound_cache(remux: &HttpRemux) -> Millis {
     let sound_only = [".aac", ".mp3"].iter().any(|ending| remux.mount.ends_with(ending));
     let kept = if remux.enabled && sound_only { remux.fast_cache } else { Duration::ZERO };

@@ -1,6 +1,6 @@
 //! Sound alone over HTTP: AAC in ADTS, or MP3.
 //!
-//! A stream whose sound is coded otherwise, or that shows no sound for a while, has nothing for these listeners:
+//! A stream whose sound is coded otherwise, or that shows no sound for a while, has nothing for these viewers:
 //! their response ends. Nothing is transcoded.
 
 use bytes::{BufMut, Bytes, BytesMut};
@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::{Body, Patience};
 
-/// What listeners asked for.
+/// What viewers asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SoundCodec {
     Aac,

@@ -129,7 +129,7 @@ fn with_fast_cache_newcomers_get_the_last_seconds() {
         publisher.send(8, 10 * n, &aac(n));
     }
     Player::start(&server, "live/s").until_serial(999);
-    // The first listener too.
+    // The first viewer too.
     let mut first = open_aac(&server);
     let got = serials(&read(&mut first, 301 * FRAME));
     assert_eq!(got, (699..=999).collect::<Vec<_>>());
@@ -186,7 +186,7 @@ fn sound_of_another_codec_ends_who_waits_and_is_not_found_later() {
 }
 
 #[test]
-fn sound_that_changes_its_codec_ends_its_listeners() {
+fn sound_that_changes_its_codec_ends_its_viewers() {
     let server = Server::start(&Conf::mounting("aac", ""));
     let mut viewer = open_aac(&server);
     let mut publisher = Publisher::start(&server, "live/s");
