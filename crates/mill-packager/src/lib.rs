@@ -1,0 +1,3 @@
+//! Packager.
+
+pub mod path;
