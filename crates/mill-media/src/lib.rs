@@ -11,6 +11,7 @@ mod bits;
 pub mod codec;
 pub mod flv;
 pub mod frame;
+pub mod mp4;
 pub mod nal;
 pub mod time;
 pub mod ts;

@@ -314,13 +314,7 @@ mod tests {
 
     #[track_caller]
     fn check(template: &str, name: &StreamName, expected: Result<&str, Error>) {
-        let values = Values {
-            name,
-            time: Some(TIME),
-            timestamp: None,
-            seq: Some(7),
-            duration: Some(1500),
-        };
+        let values = Values { name, time: Some(TIME), timestamp: None, seq: Some(7), duration: Some(1500) };
         assert_eq!(Template::new(template).fill(&values), expected.map(str::to_owned));
     }
 

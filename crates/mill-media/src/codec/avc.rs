@@ -22,6 +22,8 @@ pub struct DecoderConfig<'a> {
     pub sps: Vec<&'a [u8]>,
     /// Picture parameter sets, likewise. May be empty: some encoders send them only in band.
     pub pps: Vec<&'a [u8]>,
+    /// What follows the sets: chroma format and bit depths of the High profiles, or nothing.
+    pub ext: &'a [u8],
 }
 
 impl<'a> DecoderConfig<'a> {
@@ -33,8 +35,45 @@ impl<'a> DecoderConfig<'a> {
         let sps = split_sized(&mut rest, (sps_count & 31).into())?;
         let (&pps_count, mut rest) = rest.split_first()?;
         let pps = split_sized(&mut rest, pps_count.into())?;
-        (length_size != 3 && !sps.is_empty()).then_some(Self { profile, level, length_size, sps, pps })
+        (length_size != 3 && !sps.is_empty()).then_some(Self {
+            profile,
+            level,
+            length_size,
+            sps,
+            pps,
+            ext: rest,
+        })
     }
+
+    /// The record as files want it: `record`, which this was read from, with the chroma format and bit depths
+    /// that the High profiles must have and some encoders leave out.
+    pub fn completed(&self, record: &[u8]) -> Vec<u8> {
+        let mut record = record.to_vec();
+        let wanted = matches!(self.profile, 100 | 110 | 122 | 144) && self.ext.is_empty();
+        if let Some([chroma, luma_depth, chroma_depth]) =
+            self.sps.first().filter(|_| wanted).and_then(|sps| chroma(sps))
+        {
+            record.extend([0xfc | chroma, 0xf8 | luma_depth, 0xf8 | chroma_depth, 0]);
+        }
+        record
+    }
+}
+
+/// `chroma_format_idc`, `bit_depth_luma_minus8` and `bit_depth_chroma_minus8` of a sequence parameter set.
+fn chroma(sps: &[u8]) -> Option<[u8; 3]> {
+    let mut bits = BitReader::new(ByteReader::skipping_h264_header(sps));
+    let profile = ProfileIdc::from(bits.read::<8, u8>("profile_idc").ok()?);
+    bits.skip(16, "constraint_flags, level_idc").ok()?;
+    bits.read_ue("seq_parameter_set_id").ok()?;
+    let info = ChromaInfo::read(&mut bits, profile).ok()?;
+    let format = match info.chroma_format {
+        ChromaFormat::Monochrome => 0,
+        ChromaFormat::YUV420 => 1,
+        ChromaFormat::YUV422 => 2,
+        ChromaFormat::YUV444 => 3,
+        ChromaFormat::Invalid(_) => return None,
+    };
+    Some([format, info.bit_depth_luma_minus8 & 7, info.bit_depth_chroma_minus8 & 7])
 }
 
 /// The record for these parameter sets, whole NAL units of at most 65535 bytes, before frames with lengths of
