@@ -2,6 +2,7 @@
 //! Format Specification* 10.1, annex E; Veovera, *Enhanced RTMP* v2 for what a FourCC names).
 
 pub mod demux;
+pub mod file;
 pub mod mux;
 pub mod script;
 pub mod tag;

@@ -271,3 +271,140 @@ proptest! {
         }
     }
 }
+
+mod file {
+    use super::*;
+    use crate::flv::file::{MAX_KEYFRAMES, Scan, Summary, head};
+    use crate::frame::Millis;
+
+    /// A recording as it is while it is written, and the summary it would be closed with.
+    fn recording(frames: &[(FrameKind, Millis)]) -> (Vec<u8>, Summary, Vec<usize>) {
+        let metadata = Object::new().with("width", 320.0).with("duration", 99.0);
+        let mut summary = Summary::default();
+        let mut file = BytesMut::from(&head(&metadata, &summary)[..]);
+        let mut ends = vec![];
+        for &(kind, dts) in frames {
+            let body: &[u8] = match kind {
+                FrameKind::Keyframe => b"\x17\x01\0\0\0\0\0\0\x01\x65",
+                FrameKind::Video => b"\x27\x01\0\0\0\0\0\0\x01\x41",
+                _ => b"\xaf\x01\x21",
+            };
+            summary.note(kind, dts, file.len() as u64, body.len());
+            mux::write_tag(&mut file, kind.tag_type(), dts as u32, body).unwrap();
+            ends.push(file.len());
+        }
+        (file.to_vec(), summary, ends)
+    }
+
+    fn repair(file: &[u8]) -> Option<crate::flv::file::Repair> {
+        let mut scan = Scan::new(file.len() as u64);
+        while let Some(wanted) = scan.wants() {
+            scan.give(&file[wanted.start as usize..wanted.end as usize]);
+        }
+        scan.finish()
+    }
+
+    const FRAMES: [(FrameKind, Millis); 5] = [
+        (FrameKind::Keyframe, 0),
+        (FrameKind::Audio, 10),
+        (FrameKind::Video, 40),
+        (FrameKind::Audio, 33),
+        (FrameKind::Keyframe, 80),
+    ];
+
+    #[test]
+    fn the_head_has_one_length_and_the_right_numbers() {
+        let (file, summary, ends) = recording(&FRAMES);
+        assert_eq!(summary.duration(), 120);
+        let written = head(&Object::new().with("width", 320.0), &summary);
+        let first = ends[0] - 4 - 10 - 11;
+        assert_eq!(written.len(), first);
+        assert_eq!((file[4], written[4]), (5, 5));
+        let mut sound = Summary::default();
+        sound.note(FrameKind::Audio, 0, 13, 5);
+        assert_eq!(head(&Object::new(), &sound)[4], 4, "flags say what there is");
+        let Tag { body, .. } = demux(&[&written]).unwrap().remove(0);
+        let object = Metadata::parse(&body).unwrap().object;
+        let number = |object: &Object, key| object.get(key).and_then(Value::as_number);
+        assert_eq!(
+            (number(&object, "duration"), number(&object, "filesize")),
+            (Some(0.12), Some(file.len() as f64))
+        );
+        let index = object.get("keyframes").and_then(Value::as_object).unwrap();
+        let numbers = |key| match index.get(key) {
+            Some(Value::StrictArray(values)) => {
+                values.iter().filter_map(Value::as_number).collect::<Vec<_>>()
+            }
+            _ => vec![],
+        };
+        assert_eq!(numbers("times"), [0.0, 0.08]);
+        assert_eq!(numbers("filepositions"), [first as f64, ends[3] as f64]);
+    }
+
+    #[test]
+    fn a_long_file_keeps_an_index_of_the_same_size() {
+        let frames: Vec<_> = (0..5000).map(|n| (FrameKind::Keyframe, n * 1000)).collect();
+        let (file, summary, ends) = recording(&frames);
+        let written = head(&Object::new().with("width", 320.0), &summary);
+        assert_eq!(written.len(), ends[0] - 4 - 10 - 11);
+        let entries = head_entries(&written);
+        assert!((MAX_KEYFRAMES / 2..=MAX_KEYFRAMES).contains(&entries.len()), "{}", entries.len());
+        let steps: Vec<_> = entries.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(steps.iter().all(|&step| step == 16.0), "{steps:?}");
+        assert_eq!(repair(&file).unwrap().head.unwrap(), written);
+    }
+
+    fn head_entries(written: &[u8]) -> Vec<f64> {
+        let object = Metadata::parse(&demux(&[written]).unwrap()[0].body).unwrap().object;
+        match object.get("keyframes").and_then(Value::as_object).and_then(|index| index.get("times")) {
+            Some(Value::StrictArray(values)) => values.iter().filter_map(Value::as_number).collect(),
+            _ => vec![],
+        }
+    }
+
+    #[test]
+    fn torn_at_every_byte() {
+        let (file, summary, ends) = recording(&FRAMES);
+        for len in 0..=file.len() {
+            let whole = ends.iter().rposition(|&end| end <= len);
+            let found = repair(&file[..len]);
+            assert_eq!(
+                found.as_ref().map(|repair| repair.len as usize),
+                whole.map(|last| ends[last]),
+                "{len}"
+            );
+            let Some(repair) = found else { continue };
+            let mut repaired = file[..repair.len as usize].to_vec();
+            repaired[..repair.head.as_ref().unwrap().len()].copy_from_slice(&repair.head.unwrap());
+            assert_eq!(demux(&[&repaired]).unwrap().len(), whole.unwrap() + 2);
+        }
+        let complete = repair(&file).unwrap();
+        assert_eq!(complete.duration, 120);
+        assert_eq!(complete.head.unwrap(), head(&Object::new().with("width", 320.0), &summary));
+    }
+
+    #[test]
+    fn a_foreign_file_is_only_cut() {
+        let mut file = BytesMut::from(&mux::file_header(true, true)[..]);
+        mux::write_tag(&mut file, 8, 5, b"\x2f\xff").unwrap();
+        let len = file.len() as u64;
+        file.extend_from_slice(b"\x08\0\0");
+        assert_eq!(repair(&file), Some(crate::flv::file::Repair { len, head: None, duration: 0 }));
+        assert_eq!(repair(b"FLV\x01\x05\0\0\0\x09\0\0\0\0"), None);
+        assert_eq!(repair(b"RIFF"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn damage_never_panics(at in any::<proptest::sample::Index>(), byte in any::<u8>()) {
+            let (mut file, ..) = recording(&FRAMES);
+            let at = at.index(file.len());
+            file[at] = byte;
+            let len = file.len() as u64;
+            if let Some(repair) = repair(&file) {
+                prop_assert!(repair.len <= len);
+                prop_assert!(repair.head.is_none_or(|head| head.len() as u64 <= repair.len));
+            }
+        }
+    }
+}

@@ -16,8 +16,8 @@ use crate::mp4::boxes::{Fields, HEADER, Tables, Writer, child, children, write_m
 use crate::mp4::fragment::{IS_NOT_SYNC, RUN_FLAGS};
 use crate::mp4::track::{Media, Track};
 
-/// Samples of a file, all tracks together: ten days of 30 pictures and 47 frames of sound a second.
-pub const MAX_SAMPLES: usize = 1 << 26;
+/// Samples of a file, all tracks together: sixty hours of 30 pictures and 47 frames of sound a second.
+pub const MAX_SAMPLES: usize = 1 << 24;
 
 /// The largest `moov` or `moof` looked at, in bytes. A fragment of a second has one of a few kilobytes.
 const MAX_HEAD: u64 = 16 << 20;

@@ -97,8 +97,18 @@ pub enum Unsupported {
 pub struct Source {
     track: Track,
     coding: Coding,
-    /// Where the track is: earliest time of the next sample, and of audio the exact one.
+    codec: Codec,
+    /// The first time the next sample can have, as no two have the same.
+    earliest: i64,
+    /// When sound goes on without a gap.
     next: Option<i64>,
+}
+
+/// What the frames of the track are coded with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Codec {
+    Video(VideoCodec),
+    Audio(AudioCodec),
 }
 
 /// What has to be known of a codec to make samples.
@@ -139,6 +149,7 @@ impl Source {
     /// Starts anew: the next frame need not follow the last. For the beginning of another file.
     pub fn restart(&mut self) {
         self.next = None;
+        self.earliest = i64::MIN;
     }
 
     /// Makes a sample of a coded frame whose time is `dts` in the file; the frame's own is not looked at. `None`
@@ -156,15 +167,19 @@ impl Source {
             return None;
         }
         let tag = VideoTag::parse(&frame.payload)?;
-        if tag.track != 0 || tag.packet != Packet::Coded || tag.data.is_empty() {
+        if tag.track != 0
+            || tag.packet != Packet::Coded
+            || tag.data.is_empty()
+            || self.codec != Codec::Video(tag.codec)
+        {
             return None;
         }
         let data = match self.coding {
             Coding::Nal { length_size } => nal_units(&frame.payload, tag.data, length_size)?,
             _ => frame.payload.slice_ref(tag.data),
         };
-        let at = self.next.map_or(dts, |next| dts.max(next));
-        self.next = Some(at + 1);
+        let at = dts.max(self.earliest);
+        self.earliest = at + 1;
         let cts = dts + i64::from(tag.cts) - at;
         let cts = cts.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
         Some(Sample { dts: at, cts, duration: None, key: frame.kind == FrameKind::Keyframe, data })
@@ -175,7 +190,11 @@ impl Source {
             return None;
         }
         let tag = AudioTag::parse(&frame.payload)?;
-        if tag.track != 0 || tag.packet != Packet::Coded || tag.data.is_empty() {
+        if tag.track != 0
+            || tag.packet != Packet::Coded
+            || tag.data.is_empty()
+            || self.codec != Codec::Audio(tag.codec)
+        {
             return None;
         }
         let duration = match self.coding {
@@ -185,11 +204,11 @@ impl Source {
         let scale = i64::from(self.track.timescale);
         let told = (dts.saturating_mul(scale).saturating_add(500)).div_euclid(1000);
         let at = match self.next {
-            Some(next) if told < next => next,
-            Some(next) if told - next <= TOLERANCE * scale / 1000 => next,
-            _ => told,
+            Some(next) if (told - next).abs() <= TOLERANCE * scale / 1000 => next,
+            _ => told.max(self.earliest),
         };
         self.next = Some(at + i64::from(duration));
+        self.earliest = at + 1;
         let data = frame.payload.slice_ref(tag.data);
         Some(Sample { dts: at, cts: 0, duration: Some(duration), key: true, data })
     }
@@ -236,7 +255,7 @@ impl Source {
             w.atom(config, |w| w.bytes(&content));
         });
         let track = Track::new(Media::Video { width, height }, VIDEO_TIMESCALE, w.out);
-        Ok(Self { track, coding, next: None })
+        Ok(Self { track, coding, codec: Codec::Video(tag.codec), earliest: i64::MIN, next: None })
     }
 
     fn audio(tag: &AudioTag) -> Result<Self, Unsupported> {
@@ -282,7 +301,8 @@ impl Source {
             w.u32(u16::try_from(rate).map_or(0, |rate| u32::from(rate) << 16));
             w.bytes(&content);
         });
-        Ok(Self { track: Track::new(Media::Audio, rate, w.out), coding, next: None })
+        let track = Track::new(Media::Audio, rate, w.out);
+        Ok(Self { track, coding, codec: Codec::Audio(tag.codec), earliest: i64::MIN, next: None })
     }
 }
 
