@@ -112,18 +112,18 @@ pub fn head(metadata: &Object, summary: &Summary) -> Vec<u8> {
     let index = Object::new()
         .with("filepositions", Value::StrictArray(positions))
         .with("times", Value::StrictArray(times));
-    let number = 9; // bytes: a marker and a double
-    let spare = MAX_KEYFRAMES.saturating_sub(keyframes.len()) * 2 * number;
-
     let mut object = metadata.clone();
     OURS.iter().for_each(|key| drop(object.remove(key)));
     object.set("duration", seconds(summary.duration()));
     object.set("filesize", summary.len as f64);
-    object.set("keyframes", index);
-    object.set("spacer", " ".repeat(spare));
-    let mut body = Vec::new();
-    Value::from("onMetaData").write(&mut body);
-    Value::from(object).write(&mut body);
+    let full = written(&object).len() + INDEX_LEN + SPACER_LEN;
+    // An index of less than two is none: ffmpeg complains of it.
+    if keyframes.len() > 1 {
+        object.set("keyframes", index);
+    }
+    let spare = full - written(&object).len() - SPACER_LEN;
+    object.set("spacer", spacer(spare));
+    let body = written(&object);
 
     let mut out = BytesMut::new();
     // As long as nothing is known, both may come.
@@ -131,6 +131,30 @@ pub fn head(metadata: &Object, summary: &Summary) -> Vec<u8> {
     out.extend_from_slice(&mux::file_header(flag(summary.audio), flag(summary.video)));
     mux::write_tag(&mut out, 18, 0, &body).expect("metadata of a stream is far smaller than a tag");
     out.to_vec()
+}
+
+fn written(object: &Object) -> Vec<u8> {
+    let mut body = Vec::new();
+    Value::from("onMetaData").write(&mut body);
+    Value::from(object.clone()).write(&mut body);
+    body
+}
+
+/// Bytes of a number: a marker and a double.
+const NUMBER: usize = 9;
+
+/// Bytes of a full `keyframes`: key, marker, twice a key with marker and count, numbers, end.
+const INDEX_LEN: usize = 11 + 1 + (15 + 5) + (7 + 5) + 2 * NUMBER * MAX_KEYFRAMES + 3;
+
+/// Bytes of a `spacer` with an empty string in it: key, marker and count, string.
+const SPACER_LEN: usize = 8 + 5 + 3;
+
+/// Something of no meaning that takes so many bytes more than [`SPACER_LEN`]. One long string would do, but
+/// some readers have little room for strings.
+fn spacer(len: usize) -> Value {
+    let mut values = vec![Value::from(" ".repeat(len % NUMBER))];
+    values.resize(1 + len / NUMBER, Value::Number(0.0));
+    Value::StrictArray(values)
 }
 
 /// Bytes of the file header, without the size of the tag before the first.

@@ -1,0 +1,4 @@
+//! HLS.
+/// S
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Segment;
