@@ -44,7 +44,11 @@ impl Disk {
                     Close::Rename { from, to } => {
                         assert_eq!(open, from);
                         let content = self.files.remove(&from).unwrap();
-                        self.insert(to, content);
+                        // Segments replace what is there.
+                        match to.ends_with(".ts") {
+                            true => drop(self.files.insert(to, content)),
+                            false => self.insert(to, content),
+                        }
                     }
                     Close::Finalise { from, to } => {
                         assert_eq!(open, from);
@@ -63,6 +67,11 @@ impl Disk {
             Action::Segment(_) => {}
             Action::LeftOut(_) => self.left_out += 1,
         }
+    }
+
+    /// The process that wrote is gone.
+    pub(crate) fn crash(&mut self) {
+        self.open = None;
     }
 
     fn insert(&mut self, mut path: String, content: Vec<u8>) {

@@ -4,4 +4,5 @@
 
 mod disk;
 mod dvr;
+mod hls;
 mod outside;
