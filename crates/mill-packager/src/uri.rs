@@ -122,9 +122,17 @@ mod tests {
     #[test]
     fn no_other_file() {
         let names = Names { root: "html/", playlist: "html/live/", prefix: "" };
-        for uri in
-            ["../../etc/passwd", "/etc/passwd", "a/../../../x", "%2e%2e/x", "..", "a%", "a%zz", "%ff", ""]
-        {
+        for uri in [
+            "../../etc/passwd",
+            "/etc/passwd",
+            "a/../../../x",
+            "%2e%2e/%2e%2e/x",
+            "..",
+            "a%",
+            "a%zz",
+            "%ff",
+            "",
+        ] {
             assert_eq!(names.file(uri), None, "{uri}");
         }
         assert_eq!(names.file("../a%2Fb.ts").as_deref(), Some("html/a/b.ts"));
