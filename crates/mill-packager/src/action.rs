@@ -53,19 +53,28 @@ pub enum Action {
 /// What becomes of a complete file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Close {
-    /// It gets its name.
-    Rename {
+    /// A segment gets its name; what had it is replaced.
+    Replace {
         /// As created.
         from: String,
-        /// Segments replace what is there. Recordings never do: take [`numbered`](crate::path::numbered).
+        /// Its name.
         to: String,
     },
-    /// It is fragmented MP4: make a classic file of it by [`classic`](mill_media::mp4::classic), under another
-    /// temporary name, rename that, and remove the first.
+    /// A recording gets its name. If that is taken it gets another, [`numbered`](crate::path::numbered): nothing
+    /// recorded is ever replaced.
+    Keep {
+        /// As created.
+        from: String,
+        /// Its name.
+        to: String,
+    },
+    /// A recording in fragments: a classic file is made of it by [`classic`](mill_media::mp4::classic), under
+    /// yet another name; that file is kept as in [`Keep`](Self::Keep), and then the first is removed. Whoever is
+    /// killed meanwhile finds the first again.
     Finalise {
         /// As created.
         from: String,
-        /// As in [`Rename`](Self::Rename).
+        /// Its name.
         to: String,
     },
     /// There is nothing in it: remove it.

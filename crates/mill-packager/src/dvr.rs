@@ -410,7 +410,7 @@ impl Recorder {
             Body::Flv { metadata, summary, .. } => {
                 let bytes = head(metadata, summary).into();
                 self.actions.push_back(Action::Patch { offset: 0, bytes });
-                Close::Rename { from, to: to.clone() }
+                Close::Keep { from, to: to.clone() }
             }
             Body::Mp4(_) => Close::Finalise { from, to: to.clone() },
         };

@@ -512,7 +512,7 @@ impl<M: Muxer> Packager<M> {
             files.push(encryption.file);
             key = Some(encryption.attributes);
         }
-        self.actions.push_back(Action::Close(Close::Rename { from: open.path, to: path.clone() }));
+        self.actions.push_back(Action::Close(Close::Replace { from: open.path, to: path.clone() }));
         let uri = self.names().uri(&path);
         let entry =
             Entry { sequence, uri: uri.clone(), duration, discontinuity: open.discontinuity, key, files };

@@ -76,7 +76,7 @@ impl Summary {
             self.video.note(dts)
         }
         if kind == FrameKind::Keyframe {
-            if self.seen % (1 << self.thinned) == 0 {
+            if self.seen.is_multiple_of(1 << self.thinned) {
                 self.keyframes.push((position, dts));
             }
             self.seen += 1;

@@ -41,14 +41,15 @@ impl Disk {
             Action::Close(close) => {
                 let open = self.open.take().expect("a file is open");
                 match close {
-                    Close::Rename { from, to } => {
+                    Close::Replace { from, to } => {
                         assert_eq!(open, from);
                         let content = self.files.remove(&from).unwrap();
-                        // Segments replace what is there.
-                        match to.ends_with(".ts") {
-                            true => drop(self.files.insert(to, content)),
-                            false => self.insert(to, content),
-                        }
+                        self.files.insert(to, content);
+                    }
+                    Close::Keep { from, to } => {
+                        assert_eq!(open, from);
+                        let content = self.files.remove(&from).unwrap();
+                        self.insert(to, content);
                     }
                     Close::Finalise { from, to } => {
                         assert_eq!(open, from);
