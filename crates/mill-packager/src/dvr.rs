@@ -85,7 +85,7 @@ impl Default for Options {
 pub struct Recorded {
     /// What it is called, unless that was taken.
     pub path: String,
-    /// In milliseconds.
+    /// In milliseconds. Of MP4 the [`Plan`](mill_media::mp4::classic::Plan) says it to the last picture shown.
     pub duration: Millis,
 }
 

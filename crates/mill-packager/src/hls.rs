@@ -414,6 +414,9 @@ impl<M: Muxer> Packager<M> {
             Place::New { discontinuity } => {
                 if let Err(error) = self.begin(frame.dts, discontinuity, now) {
                     self.cutter.end();
+                    if discontinuity {
+                        self.cutter.break_off();
+                    }
                     return Err(error.into());
                 }
             }

@@ -23,6 +23,9 @@ use crate::time::Unwrap;
 /// apart. Takes 18 bytes each in the file.
 pub const MAX_KEYFRAMES: usize = 512;
 
+/// Metadata kept in a file, in bytes. Encoders send some hundred.
+pub const MAX_METADATA: usize = 256 << 10;
+
 /// Members of the head that are ours to fill in, in the order they are written, last of all.
 const OURS: [&str; 4] = ["duration", "filesize", "keyframes", "spacer"];
 
@@ -103,7 +106,8 @@ impl Summary {
     }
 }
 
-/// File header and script tag for a file of this metadata. Members of it that describe a file are replaced.
+/// File header and script tag for a file of this metadata. Members of it that describe a file are replaced;
+/// metadata of more than [`MAX_METADATA`] is left out.
 pub fn head(metadata: &Object, summary: &Summary) -> Vec<u8> {
     let seconds = |millis: Millis| Value::Number(millis as f64 / 1000.0);
     let keyframes = &summary.keyframes;
@@ -112,7 +116,7 @@ pub fn head(metadata: &Object, summary: &Summary) -> Vec<u8> {
     let index = Object::new()
         .with("filepositions", Value::StrictArray(positions))
         .with("times", Value::StrictArray(times));
-    let mut object = metadata.clone();
+    let mut object = if written(metadata).len() > MAX_METADATA { Object::new() } else { metadata.clone() };
     OURS.iter().for_each(|key| drop(object.remove(key)));
     object.set("duration", seconds(summary.duration()));
     object.set("filesize", summary.len as f64);
@@ -129,7 +133,7 @@ pub fn head(metadata: &Object, summary: &Summary) -> Vec<u8> {
     // As long as nothing is known, both may come.
     let flag = |side: Side| summary.is_empty() || side.last.is_some();
     out.extend_from_slice(&mux::file_header(flag(summary.audio), flag(summary.video)));
-    mux::write_tag(&mut out, 18, 0, &body).expect("metadata of a stream is far smaller than a tag");
+    mux::write_tag(&mut out, 18, 0, &body).expect("metadata and index are far smaller than a tag");
     out.to_vec()
 }
 

@@ -384,6 +384,12 @@ mod file {
     }
 
     #[test]
+    fn metadata_without_measure_is_left_out() {
+        let huge = Object::new().with("x", "y".repeat(17 << 20));
+        assert_eq!(head(&huge, &Summary::default()), head(&Object::new(), &Summary::default()));
+    }
+
+    #[test]
     fn a_foreign_file_is_only_cut() {
         let mut file = BytesMut::from(&mux::file_header(true, true)[..]);
         mux::write_tag(&mut file, 8, 5, b"\x2f\xff").unwrap();
