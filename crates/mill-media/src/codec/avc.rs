@@ -44,36 +44,6 @@ impl<'a> DecoderConfig<'a> {
             ext: rest,
         })
     }
-
-    /// The record as files want it: `record`, which this was read from, with the chroma format and bit depths
-    /// that the High profiles must have and some encoders leave out.
-    pub fn completed(&self, record: &[u8]) -> Vec<u8> {
-        let mut record = record.to_vec();
-        let wanted = matches!(self.profile, 100 | 110 | 122 | 144) && self.ext.is_empty();
-        if let Some([chroma, luma_depth, chroma_depth]) =
-            self.sps.first().filter(|_| wanted).and_then(|sps| chroma(sps))
-        {
-            record.extend([0xfc | chroma, 0xf8 | luma_depth, 0xf8 | chroma_depth, 0]);
-        }
-        record
-    }
-}
-
-/// `chroma_format_idc`, `bit_depth_luma_minus8` and `bit_depth_chroma_minus8` of a sequence parameter set.
-fn chroma(sps: &[u8]) -> Option<[u8; 3]> {
-    let mut bits = BitReader::new(ByteReader::skipping_h264_header(sps));
-    let profile = ProfileIdc::from(bits.read::<8, u8>("profile_idc").ok()?);
-    bits.skip(16, "constraint_flags, level_idc").ok()?;
-    bits.read_ue("seq_parameter_set_id").ok()?;
-    let info = ChromaInfo::read(&mut bits, profile).ok()?;
-    let format = match info.chroma_format {
-        ChromaFormat::Monochrome => 0,
-        ChromaFormat::YUV420 => 1,
-        ChromaFormat::YUV422 => 2,
-        ChromaFormat::YUV444 => 3,
-        ChromaFormat::Invalid(_) => return None,
-    };
-    Some([format, info.bit_depth_luma_minus8 & 7, info.bit_depth_chroma_minus8 & 7])
 }
 
 /// The record for these parameter sets, whole NAL units of at most 65535 bytes, before frames with lengths of
@@ -230,4 +200,24 @@ pub fn level_name(level: u8) -> String {
         11..=13 | 21..=22 | 31..=32 | 41..=42 | 51 => format!("{}.{}", level / 10, level % 10),
         _ => UNKNOWN.to_owned(),
     }
+}
+
+/// What a configuration record of a High profile says behind its parameter sets (ISO/IEC 14496-15, 5.3.3.1):
+/// chroma format and bit depths, out of a sequence parameter set, and no extensions of those. `None` if it
+/// cannot be read.
+pub fn record_extension(sps: &[u8]) -> Option<[u8; 4]> {
+    let mut bits = BitReader::new(ByteReader::skipping_h264_header(sps));
+    let profile = ProfileIdc::from(bits.read::<8, u8>("profile_idc").ok()?);
+    bits.skip(16, "constraint_flags, level_idc").ok()?;
+    bits.read_ue("seq_parameter_set_id").ok()?;
+    let info = ChromaInfo::read(&mut bits, profile).ok()?;
+    let format = match info.chroma_format {
+        ChromaFormat::Monochrome => 0,
+        ChromaFormat::YUV420 => 1,
+        ChromaFormat::YUV422 => 2,
+        ChromaFormat::YUV444 => 3,
+        ChromaFormat::Invalid(_) => return None,
+    };
+    let (luma, chroma) = (info.bit_depth_luma_minus8 & 7, info.bit_depth_chroma_minus8 & 7);
+    Some([0xfc | format, 0xf8 | luma, 0xf8 | chroma, 0])
 }

@@ -220,7 +220,7 @@ impl Source {
                 let config = avc::DecoderConfig::parse(record).ok_or(Unsupported::Header)?;
                 let size = config.sps.iter().find_map(|sps| avc::picture_size(sps));
                 let coding = Coding::Nal { length_size: config.length_size };
-                (b"avc1", b"avcC", size, coding, config.completed(record))
+                (b"avc1", b"avcC", size, coding, completed(&config, record))
             }
             VideoCodec::Hevc => {
                 let config = hevc::DecoderConfig::parse(record).ok_or(Unsupported::Header)?;
@@ -265,8 +265,10 @@ impl Source {
         let (format, rate, channels, coding, content) = match tag.codec {
             AudioCodec::Aac => {
                 let config = aac::DecoderConfig::parse(tag.data).ok_or(Unsupported::Header)?;
-                let samples = config.frame_samples();
-                let coding = Coding::Fixed(samples);
+                // With SBR the decoded sound has twice the samples of the core.
+                let samples = u64::from(config.frame_samples) * u64::from(config.sample_rate);
+                let samples = samples / u64::from(config.core_rate.max(1));
+                let coding = Coding::Fixed(u32::try_from(samples).map_err(|_| Unsupported::Header)?);
                 (b"mp4a", config.sample_rate, config.channels, coding, esds(AAC, tag.data))
             }
             AudioCodec::Mp3 => {
@@ -304,6 +306,16 @@ impl Source {
         let track = Track::new(Media::Audio, rate, w.out);
         Ok(Self { track, coding, codec: Codec::Audio(tag.codec), earliest: i64::MIN, next: None })
     }
+}
+
+/// The record as files want it: with the extension that the High profiles must have and some encoders leave
+/// out.
+fn completed(config: &avc::DecoderConfig, record: &[u8]) -> Vec<u8> {
+    let mut record = record.to_vec();
+    if matches!(config.profile, 100 | 110 | 122 | 144) && config.ext.is_empty() {
+        record.extend(config.sps.first().and_then(|sps| avc::record_extension(sps)).into_iter().flatten());
+    }
+    record
 }
 
 /// `esds` (ISO/IEC 14496-14, 5.6; descriptors in 14496-1, 7.2.6) for an object type and its configuration.
