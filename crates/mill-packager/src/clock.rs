@@ -1,8 +1,12 @@
 //! Time of a stream as a file wants it: what is a pause, what is a jump.
+//!
+//! Sound and pictures each have a time of their own, and some senders keep them seconds apart. A frame goes
+//! on if it follows the last of its kind, or the last of the other: when a stream jumps, the first frame
+//! behind the jump tells, and the other kind follows it.
 
-use mill_media::frame::Millis;
+use mill_media::frame::{FrameKind, Millis};
 
-/// A step back of more than this is a jump and not a matter of audio and video taking turns: SRS's number.
+/// A step back of more than this is a jump: SRS's number.
 const MAX_BACK: Millis = 250;
 
 /// A step forward of more than this is a jump and not a pause. SRS says 250 ms, which would take a film of one
@@ -27,10 +31,12 @@ pub enum Jitter {
     Off,
 }
 
-/// Follows the decoding times of one stream, all kinds of frames together.
+/// Follows the decoding times of one stream.
 #[derive(Debug, Clone)]
 pub(crate) struct Clock {
     jitter: Jitter,
+    /// Times of the last frames of sound and pictures, and of either.
+    sides: [Option<Millis>; 2],
     last: Option<Millis>,
     /// Jumps taken out so far.
     offset: Millis,
@@ -46,16 +52,21 @@ pub(crate) struct Step {
 
 impl Clock {
     pub(crate) fn new(jitter: Jitter) -> Self {
-        Self { jitter, last: None, offset: 0 }
+        Self { jitter, sides: [None; 2], last: None, offset: 0 }
     }
 
-    pub(crate) fn next(&mut self, dts: Millis) -> Step {
+    pub(crate) fn next(&mut self, kind: FrameKind, dts: Millis) -> Step {
         let dts = dts.clamp(-MAX_TIME, MAX_TIME);
-        let step = self.last.map_or(0, |last| dts - last);
-        self.last = Some(dts);
-        let mut jumped = !(-MAX_BACK..=MAX_FORWARD).contains(&step);
+        let side = self.sides[usize::from(kind.is_video())].replace(dts);
+        let last = self.last.replace(dts).unwrap_or(dts);
+        let follows = |before: Millis| (-MAX_BACK..=MAX_FORWARD).contains(&(dts - before));
+        let mut jumped = match side {
+            Some(side) => !follows(side) && !follows(last),
+            // The first of its kind may come from somewhat earlier.
+            None => (dts - last).abs() > MAX_FORWARD,
+        };
         if jumped && self.jitter == Jitter::Full {
-            self.offset += JUMP_STEP - step;
+            self.offset += JUMP_STEP - (dts - last);
             jumped = false;
         }
         Step { time: dts + self.offset, jumped }
@@ -68,7 +79,11 @@ mod tests {
 
     fn run(jitter: Jitter, times: &[Millis]) -> Vec<(Millis, bool)> {
         let mut clock = Clock::new(jitter);
-        times.iter().map(|&dts| clock.next(dts)).map(|step| (step.time, step.jumped)).collect()
+        times
+            .iter()
+            .map(|&dts| clock.next(FrameKind::Video, dts))
+            .map(|step| (step.time, step.jumped))
+            .collect()
     }
 
     #[test]
@@ -80,6 +95,26 @@ mod tests {
         let off: Vec<_> = times.into_iter().zip(jumps).collect();
         assert_eq!(run(Jitter::Off, &times), off);
         assert_eq!(run(Jitter::Zero, &times), off);
+    }
+
+    #[test]
+    fn one_jump_of_both_kinds_and_sound_that_is_always_late() {
+        use FrameKind::{Audio, Video};
+        let mut clock = Clock::new(Jitter::Full);
+        let frames = [
+            (Video, 5000),
+            (Audio, 3000),
+            (Video, 5040),
+            (Audio, 3023),
+            (Video, 40),
+            (Audio, 20),
+            (Video, 80),
+        ];
+        let times = frames.map(|(kind, dts)| clock.next(kind, dts).time);
+        assert_eq!(times, [5000, 3000, 5040, 3023, 3033, 3013, 3073]);
+        let mut clock = Clock::new(Jitter::Off);
+        let jumps = frames.map(|(kind, dts)| clock.next(kind, dts).jumped);
+        assert_eq!(jumps, [false, false, false, false, true, false, false]);
     }
 
     #[test]

@@ -114,7 +114,7 @@ impl Cutter {
 
     /// What a coded frame means. Metadata and headers are not asked about.
     pub fn next(&mut self, kind: FrameKind, dts: Millis) -> Cut {
-        if self.clock.next(dts).jumped {
+        if self.clock.next(kind, dts).jumped {
             self.breaks = true;
             self.last_video = self.last_video.map(|_| dts);
             self.waiting = None;

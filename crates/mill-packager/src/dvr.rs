@@ -181,7 +181,7 @@ struct Slot {
 }
 
 impl Recorder {
-    /// A recorder for a publish that begins now. `dvr_path` decides the container. Fails if the stream's name
+    /// A recorder for a publish that begins now, or for one that is fed its metadata and headers first. `dvr_path` decides the container. Fails if the stream's name
     /// makes no file name.
     pub fn new(options: Options, dvr_path: &str, name: StreamName) -> Result<Self, path::Error> {
         let (template, container) = template(dvr_path);
@@ -240,8 +240,8 @@ impl Recorder {
         self.close();
     }
 
-    /// What was to be done could not be: the file is given up as it is, and nothing more is asked for it. The
-    /// next frame that can begins another.
+    /// What was to be done could not be: the file is given up as it is, and nothing more is asked for it. What
+    /// is there of it is made whole as after a crash. The next frame that can begins another file.
     pub fn lost(&mut self) {
         self.actions.clear();
         self.file = None;
@@ -254,7 +254,7 @@ impl Recorder {
     }
 
     fn push_coded(&mut self, frame: &Frame, now: Civil) -> Result<(), path::Error> {
-        let step = self.clock.next(frame.dts);
+        let step = self.clock.next(frame.kind, frame.dts);
         let at = step.time;
         if step.jumped {
             self.close();
