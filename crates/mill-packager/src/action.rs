@@ -70,7 +70,8 @@ pub enum Close {
     },
     /// A recording in fragments: a classic file is made of it by [`classic`](mill_media::mp4::classic), under
     /// yet another name; that file is kept as in [`Keep`](Self::Keep), and then the first is removed. Whoever is
-    /// killed meanwhile finds the first again.
+    /// killed meanwhile finds the first again, and
+    /// where it fails it can be tried again: nothing else waits for it.
     Finalise {
         /// As created.
         from: String,

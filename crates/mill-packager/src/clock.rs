@@ -16,6 +16,9 @@ const MAX_FORWARD: Millis = 10_000;
 /// What replaces a jump under [`Jitter::Full`]: SRS's number.
 const JUMP_STEP: Millis = 10;
 
+/// How long a stream that has video may go without before its sound decides alone what begins and ends.
+pub(crate) const VIDEO_GONE: Millis = 10_000;
+
 /// No stream gets there; sums and differences stay far from overflow.
 const MAX_TIME: Millis = 1 << 48;
 

@@ -6,15 +6,14 @@
 
 use mill_media::frame::{FrameKind, Millis};
 
-use crate::clock::{Clock, Jitter};
+use crate::clock::{Clock, Jitter, VIDEO_GONE};
 
 /// Shorter segments are not cut: SRS's number.
 const MIN_SEGMENT: Millis = 200;
 
-/// Where a segment is cut although no keyframe comes, and how long a stream that has announced video is
-/// waited for. A GOP of a minute is odd but whole; more costs memory, and viewers.
+/// Where a segment is cut although no keyframe comes. A GOP of a minute is odd but whole; more costs memory,
+/// and viewers.
 const MAX_SEGMENT: Millis = 90_000;
-const VIDEO_GONE: Millis = 10_000;
 
 /// The directives about cutting.
 #[derive(Debug, Clone, Copy, PartialEq)]

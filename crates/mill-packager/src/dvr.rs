@@ -27,14 +27,11 @@ use mill_media::mp4::track::{Sample, Source, Unsupported};
 use mill_media::time::Unwrap;
 
 use crate::action::{Action, Close};
-use crate::clock::{Clock, Jitter};
+use crate::clock::{Clock, Jitter, VIDEO_GONE};
 use crate::path::{self, Civil, StreamName, TEMPORARY, Template, Values, temporary};
 
 /// Samples held back for a fragment, in bytes: a second of 60 Mbit/s. More is written before its time.
 pub const MAX_HELD: usize = 8 << 20;
-
-/// How long a stream with video may go without before its sound alone decides where files are cut.
-const VIDEO_GONE: Millis = 10_000;
 
 /// Fragmented files begin here, so that sound from just before their first picture has a place. The classic
 /// file begins at 0.

@@ -18,6 +18,7 @@ use mill_media::flv::tag::{AudioTag, Packet, VideoTag};
 use mill_media::frame::{Frame, FrameKind, Millis};
 
 use crate::action::{Action, Close};
+use crate::clock::VIDEO_GONE;
 use crate::crypt::Encryptor;
 use crate::cut::{Cutter, Place, Rules};
 use crate::path::{self, Civil, StreamName, Template, Values, directory, temporary};
@@ -26,9 +27,6 @@ use crate::uri;
 
 /// Shorter segments are thrown away and their number is used again: SRS's number.
 const MIN_SEGMENT: Millis = 100;
-
-/// How long sound waits for pictures, as in [`cut`](crate::cut).
-const VIDEO_GONE: Millis = 10_000;
 
 /// How far the counter of `hls_ts_floor` may run ahead of the clock: SRS's number.
 const MAX_AHEAD: i64 = 20;
@@ -303,15 +301,20 @@ impl<M: Muxer> Packager<M> {
         (self.muted, self.held) = (false, None);
     }
 
-    /// What was to be done could not be: the open segment is given up, and nothing more is asked for it. Its
-    /// number is used again.
+    /// What was to be done could not be: the open segment is given up, and so is one that was not announced yet.
+    /// Their numbers are used again. Only deletions still stand.
     pub fn lost(&mut self) {
-        self.actions.clear();
+        let list = &mut self.list;
+        self.actions.retain(|action| {
+            if let Action::Segment(segment) = action {
+                list.take_back(segment.sequence);
+            }
+            matches!(action, Action::Remove { .. })
+        });
         if self.open.take().is_some() {
             self.muxer.end(&mut BytesMut::new());
         }
-        self.cutter.end();
-        self.cutter.break_off();
+        self.break_here();
         self.current_key = None;
     }
 
@@ -319,8 +322,8 @@ impl<M: Muxer> Packager<M> {
     pub fn dispose(&mut self) {
         self.end();
         let entries = self.list.clear();
-        self.remove(entries);
         self.current_key = None;
+        self.remove(entries);
         self.actions.push_back(Action::Remove { path: self.playlist_path.clone() });
     }
 
@@ -371,19 +374,16 @@ impl<M: Muxer> Packager<M> {
     /// What now comes of this kind cannot be decoded with what came before. Where pictures go on, the segment is
     /// kept until they can begin another, without sound: true. Otherwise it ends here: false.
     fn starts_anew(&mut self, kind: FrameKind) -> bool {
-        self.muted = kind.is_audio() && self.open.as_ref().is_some_and(|open| open.has_keyframe);
-        if self.muted {
-            return true;
+        if kind.is_audio() && self.open.as_ref().is_some_and(|open| open.has_keyframe) {
+            self.muted = true;
+        } else {
+            self.break_here();
         }
-        if let Some(duration) = self.cutter.end() {
-            self.close(duration);
-        }
-        self.cutter.break_off();
-        false
+        self.muted
     }
 
-    /// Ends the time without sound.
-    fn unmute(&mut self) {
+    /// Ends the segment, and the time without sound; what follows has nothing to do with it.
+    fn break_here(&mut self) {
         self.muted = false;
         if let Some(duration) = self.cutter.end() {
             self.close(duration);
@@ -398,8 +398,8 @@ impl<M: Muxer> Packager<M> {
         if self.muted {
             let gone = self.open.as_ref().is_none_or(|open| frame.dts - open.last_video > VIDEO_GONE);
             match frame.kind {
-                FrameKind::Keyframe => self.unmute(),
-                FrameKind::Audio if gone => self.unmute(),
+                FrameKind::Keyframe => self.break_here(),
+                FrameKind::Audio if gone => self.break_here(),
                 FrameKind::Audio => return Ok(()),
                 _ => {}
             }

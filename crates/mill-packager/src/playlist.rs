@@ -101,6 +101,13 @@ impl Playlist {
         self.retired.extract_if(.., |(_, wanted)| *wanted <= 0).map(|(entry, _)| entry).collect()
     }
 
+    /// Takes back the segments from this number on: they never came to be.
+    pub fn take_back(&mut self, sequence: u64) {
+        while let Some(never) = self.entries.pop_back_if(|newest| newest.sequence >= sequence) {
+            self.next = never.sequence;
+        }
+    }
+
     /// Takes out everything; numbers go on.
     pub fn clear(&mut self) -> Vec<Entry> {
         while !self.entries.is_empty() {
@@ -288,6 +295,17 @@ mod tests {
         playlist.push(entry(20, 1000));
         let text = playlist.text().unwrap();
         assert!(text.contains("SEQUENCE:20\n") && text.contains("DISCONTINUITY-SEQUENCE:10\n"), "{text}");
+    }
+
+    #[test]
+    fn what_never_came_to_be_is_taken_back() {
+        let mut playlist = Playlist::new(60_000, 1000);
+        (0..5).for_each(|n| drop(playlist.push(entry(n, 1000))));
+        playlist.take_back(3);
+        playlist.take_back(4);
+        assert_eq!((playlist.next_sequence(), playlist.entries().count()), (3, 3));
+        playlist.take_back(0);
+        assert_eq!((playlist.next_sequence(), playlist.text()), (0, None));
     }
 
     #[test]

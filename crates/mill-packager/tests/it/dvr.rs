@@ -89,9 +89,7 @@ fn mp4_holds_every_frame_and_starts_at_zero() {
         let path = save(&format!("dvr-{name}.mp4"), only(&disk));
         let source = save(&format!("dvr-{name}-source.flv"), flv);
         plays(&path);
-        for stream in ["v", "a"] {
-            assert_eq!(checksums(&path, stream), checksums(&source, stream));
-        }
+        assert_eq!(checksums(&path), checksums(&source));
         assert_eq!(probe(&path, "format=start_time"), "0.000000");
         let duration: f64 = probe(&path, "format=duration").parse().unwrap();
         assert!((duration * 1000.0 - disk.recorded[0].duration as f64).abs() < 100.0, "{duration}");
@@ -106,17 +104,16 @@ fn segments_begin_with_keyframes_and_nothing_is_lost_between_them() {
         let disk = record(options, &format!("[timestamp].[duration].{ending}"), &source);
         assert!(disk.files.len() >= 2, "{:?}", disk.files.keys());
         assert_eq!(disk.recorded.len(), disk.files.len());
-        let mut sums = (vec![], vec![]);
+        let mut sums = [vec![], vec![]];
         for recorded in &disk.recorded {
             let path = save(&format!("dvr-{}", recorded.path), &disk.files[&recorded.path]);
             plays(&path);
             let first = probe(&path, "packet=flags").lines().next().unwrap().to_owned();
             assert!(first.starts_with('K'), "{first}");
-            sums.0.extend(checksums(&path, "v"));
-            sums.1.extend(checksums(&path, "a"));
+            sums.iter_mut().zip(checksums(&path)).for_each(|(all, some)| all.extend(some));
         }
         let whole = save("dvr-whole.flv", BBB);
-        assert_eq!(sums, (checksums(&whole, "v"), checksums(&whole, "a")));
+        assert_eq!(sums, checksums(&whole));
         if ending == "flv" {
             for file in disk.files.values() {
                 assert_eq!(coded(&frames(file))[0].1, 0, "each starts at zero");
@@ -381,7 +378,7 @@ fn killed_at_any_moment() {
             let mut saved = Disk::default();
             saved.files.insert(format!("k.{ending}"), repaired.expect("something to save"));
             assert!(counts(&saved)[0] >= safe_until, "{} {safe_until}", counts(&saved)[0]);
-            if index % 128 == 0 {
+            if index % 256 == 0 {
                 plays(&save(&format!("dvr-killed-{index}.{ending}"), &saved.files[&format!("k.{ending}")]));
             }
         }

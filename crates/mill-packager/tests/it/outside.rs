@@ -32,12 +32,21 @@ pub(crate) fn probe(path: &Path, entry: &str) -> String {
     run("ffprobe", &args).trim().to_owned()
 }
 
-/// The checksum of every packet of a stream (`v` or `a`), in order.
+/// The checksum of every packet in order, of pictures and of sound.
 #[track_caller]
-pub(crate) fn checksums(path: &Path, stream: &str) -> Vec<String> {
-    let args =
-        ["-v", "warning", "-i", path.to_str().unwrap(), "-map", stream, "-c", "copy", "-f", "framemd5", "-"];
+pub(crate) fn checksums(path: &Path) -> [Vec<String>; 2] {
+    let args = ["-v", "warning", "-i", path.to_str().unwrap(), "-c", "copy", "-f", "framemd5", "-"];
     let text = run("ffmpeg", &args);
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.rsplit(',').next().unwrap().trim().to_owned()).collect()
+    let mut sums = [vec![], vec![]];
+    let mut sound = vec![];
+    for line in text.lines() {
+        if let Some(kind) = line.strip_prefix("#media_type ") {
+            sound.push(kind.ends_with("audio"));
+        }
+        if let Some((stream, _)) = line.split_once(',').filter(|_| !line.starts_with('#')) {
+            let sum = line.rsplit(',').next().unwrap().trim().to_owned();
+            sums[usize::from(sound[stream.trim().parse::<usize>().unwrap()])].push(sum);
+        }
+    }
+    sums
 }
