@@ -8,6 +8,7 @@
 
 mod check;
 mod diff;
+mod edit;
 mod env;
 mod explain;
 mod generate;
@@ -26,11 +27,13 @@ mod view;
 use std::io;
 
 pub use crate::diff::{Change, diff};
+pub use crate::edit::{Edit, EditError, edit};
 pub use crate::explain::{UnknownDirective, explain};
 pub use crate::generate::{full_conf, reference_markdown};
 pub use crate::model::{DEFAULT_VHOST, Snapshot, Vhost};
 pub use crate::parser::{MAX_INCLUDE_DEPTH, MAX_INCLUDES, MAX_NESTING, MAX_TOTAL_BYTES};
 pub use crate::report::{Finding, MAX_FINDINGS, Report, Severity};
+pub use crate::tree::{Node, Tree};
 
 use crate::report::Diagnostic;
 use crate::source::Span;
@@ -52,6 +55,8 @@ pub struct Loaded {
     /// Features the configuration asks for that do not exist yet, each once, sorted: for one line at the
     /// start.
     pub planned: Vec<&'static str>,
+    /// The directives themselves, for those who show them.
+    pub tree: Tree,
 }
 
 /// Loads a configuration.
@@ -74,8 +79,8 @@ pub fn load(
     let loaded = try_load(file, env, read, &mut report);
     report.sort();
     match loaded {
-        Some((snapshot, planned)) if report.errors() == 0 => {
-            Ok(Loaded { snapshot, warnings: report, planned })
+        Some((snapshot, planned, tree)) if report.errors() == 0 => {
+            Ok(Loaded { snapshot, warnings: report, planned, tree })
         }
         _ => Err(report),
     }
@@ -88,7 +93,7 @@ fn try_load(
     env: impl IntoIterator<Item = (String, String)>,
     read: &mut parser::Read<'_>,
     report: &mut Report,
-) -> Option<(Snapshot, Vec<&'static str>)> {
+) -> Option<(Snapshot, Vec<&'static str>, Tree)> {
     let (name, bytes) = file.unwrap_or(("environment", ENV_ONLY.as_bytes()));
     let mut tree = parser::parse(name, bytes, read, report);
     if tree.is_empty() && report.errors() == 0 {
@@ -101,5 +106,5 @@ fn try_load(
     legacy::rewrite(&mut tree, report);
     env::apply(env, &mut tree, report);
     let planned = check::check(&tree, file.is_some(), report);
-    (report.errors() == 0).then(|| (Snapshot::read(&view::View::root(&tree)), planned))
+    (report.errors() == 0).then(|| (Snapshot::read(&view::View::root(&tree)), planned, Tree(tree)))
 }

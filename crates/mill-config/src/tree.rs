@@ -74,6 +74,57 @@ pub(crate) fn block_mut<'a>(body: &'a mut Vec<Directive>, name: &Word) -> &'a mu
     &mut body[index]
 }
 
+/// The directives of a configuration, with old names replaced and the environment put over them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Tree(pub(crate) Vec<Directive>);
+
+impl Tree {
+    /// What stands outside all blocks, in order.
+    pub fn nodes(&self) -> impl Iterator<Item = Node<'_>> {
+        self.0.iter().map(Node)
+    }
+
+    /// The first directive of that name outside all blocks: the one that counts.
+    #[must_use]
+    pub fn first(&self, name: &str) -> Option<Node<'_>> {
+        find(&self.0, name).map(Node)
+    }
+
+    /// The first vhost of that name.
+    #[must_use]
+    pub fn vhost(&self, name: &str) -> Option<Node<'_>> {
+        self.nodes().find(|node| node.name() == "vhost" && node.args().next() == Some(name))
+    }
+}
+
+/// One directive of a [`Tree`].
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'a>(&'a Directive);
+
+impl<'a> Node<'a> {
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'a str {
+        &self.0.name.text
+    }
+
+    /// Its arguments; for a block, those of its head.
+    pub fn args(self) -> impl Iterator<Item = &'a str> {
+        self.0.args.iter().map(|word| word.text.as_str())
+    }
+
+    /// What is in its block.
+    pub fn children(self) -> impl Iterator<Item = Node<'a>> {
+        self.0.children().iter().map(Node)
+    }
+
+    /// The first directive of that name in its block.
+    #[must_use]
+    pub fn child(self, name: &str) -> Option<Node<'a>> {
+        find(self.0.children(), name).map(Node)
+    }
+}
+
 /// Writes a word so that the lexer reads the same one back, with quotes only if it needs them. `None` for a
 /// word the grammar cannot express: an empty one, or one that needs quotes and holds both kinds.
 pub(crate) fn write_word(word: &str) -> Option<String> {

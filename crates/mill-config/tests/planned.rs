@@ -102,11 +102,6 @@ const PLANNED: &[(&str, &str)] = &[
         exporter
         exporter.enabled exporter.listen exporter.label exporter.tag
     "),
-    ("raw API", "
-        http_api.raw_api
-        http_api.raw_api.enabled http_api.raw_api.allow_reload http_api.raw_api.allow_query
-        http_api.raw_api.allow_update
-    "),
     ("statistics lines", "
         pithy_print_ms
     "),

@@ -258,7 +258,7 @@ fn the_rest() {
     );
     waits_for(
         "listen 1935; http_api { enabled on; listen 1985; raw_api { enabled on; allow_reload on; allow_query on; allow_update on; } }",
-        &[API, "raw API"],
+        &[API],
     );
     waits_for(
         "listen 1935; heartbeat { enabled on; interval 9; url http://127.0.0.1:8085/api/v1/servers; device_id \"my-srs-device\"; summaries on; }",

@@ -141,6 +141,7 @@ pub(crate) fn run() -> ExitCode {
     };
     let startup = Startup {
         snapshot: loaded.snapshot,
+        tree: loaded.tree,
         planned: loaded.planned,
         source,
         threads: arguments.threads.map(usize::from),

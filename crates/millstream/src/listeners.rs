@@ -34,6 +34,7 @@ impl Service {
             Self::Rtmp => "RTMP",
             Self::Http(Door::Api) => "HTTP-API",
             Self::Http(Door::Delivery) => "HTTP-Server",
+            Self::Http(Door::Both) => "HTTP-API and HTTP-Server",
         }
     }
 }
@@ -45,9 +46,11 @@ fn wanted(conf: &Snapshot) -> BTreeMap<SocketAddr, Service> {
     if api.enabled {
         wanted.extend(api.listen.iter().map(|&address| (address, Service::Http(Door::Api))));
     }
-    // The delivery server answers the API's paths too, so one address may be both.
     if delivery.enabled {
-        wanted.extend(delivery.listen.iter().map(|&address| (address, Service::Http(Door::Delivery))));
+        for &address in &delivery.listen {
+            let door = if wanted.contains_key(&address) { Door::Both } else { Door::Delivery };
+            wanted.insert(address, Service::Http(door));
+        }
     }
     wanted.extend(conf.global.listen.iter().map(|&address| (address, Service::Rtmp)));
     wanted
@@ -180,7 +183,7 @@ mod tests {
         let shared = "http_api { enabled on; listen 8080 1985; } http_server { enabled on; listen 8080; }";
         check(
             &format!("listen 1; {shared}"),
-            &["RTMP 0.0.0.0:1", "HTTP-API 0.0.0.0:1985", "HTTP-Server 0.0.0.0:8080"],
+            &["RTMP 0.0.0.0:1", "HTTP-API 0.0.0.0:1985", "HTTP-API and HTTP-Server 0.0.0.0:8080"],
         );
     }
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use mill_config::Tree;
 use mill_config::model::Snapshot;
 use mill_hub::Hub;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -41,6 +42,8 @@ const LAST_CALLS: Duration = Duration::from_secs(3);
 /// What the command line came to.
 pub(crate) struct Startup {
     pub(crate) snapshot: Snapshot,
+    /// The directives it was read from.
+    pub(crate) tree: Tree,
     /// Features that are configured but do not exist yet.
     pub(crate) planned: Vec<&'static str>,
     /// Where both came from, and come from when they are read again.
@@ -123,7 +126,7 @@ async fn serve(
     process: &mut Process,
     log: &log::Control,
 ) -> Result<(), Error> {
-    let Startup { snapshot, planned, source, demo, .. } = startup;
+    let Startup { snapshot, tree, planned, source, demo, .. } = startup;
     let mut signals = Signals::new(log.clone()).map_err(Error::Prepare)?;
     let mut listeners = Listeners::default();
     let prepared = listeners.prepare(&snapshot, |address| sockets.take(address)).map_err(Error::Bind)?;
@@ -140,7 +143,7 @@ async fn serve(
         bandcheck: Default::default(),
         connections: Arc::new(Connections::new(max_connections)),
         seed,
-        config: Config::new(snapshot),
+        config: Config::new(snapshot, tree),
         reload,
     });
     tasks.spawn(tasks.next_id(), context.hooks.clone().run());

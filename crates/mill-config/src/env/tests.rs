@@ -56,7 +56,7 @@ fn aliases_work() {
 
 #[test]
 fn without_a_file_everything_comes_from_the_environment() {
-    let Loaded { snapshot, warnings, planned } = load(None, &[("SRS_LISTEN", "1935")]).unwrap();
+    let Loaded { snapshot, warnings, planned, .. } = load(None, &[("SRS_LISTEN", "1935")]).unwrap();
     assert_eq!(snapshot.global.listen.len(), 1);
     assert_eq!(snapshot.log.tank, Tank::Console);
     assert_eq!(snapshot.vhosts.len(), 1);

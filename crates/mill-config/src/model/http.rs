@@ -12,6 +12,22 @@ super::block! {
         listen: Vec<SocketAddr> = "listen",
         /// Allow web pages of other origins.
         crossdomain: bool = "crossdomain",
+        /// Remote control.
+        raw_api: RawApi = "raw_api",
+    }
+}
+
+super::block! {
+    /// `http_api.raw_api`.
+    pub struct RawApi {
+        /// Allow remote control at all.
+        enabled: bool = "enabled",
+        /// Allow `rpc=reload`.
+        allow_reload: bool = "allow_reload",
+        /// Allow reading the configuration.
+        allow_query: bool = "allow_query",
+        /// Allow changing the configuration.
+        allow_update: bool = "allow_update",
     }
 }
 

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 pub use self::access::{Bandcheck, Network, Refer, Rule, Security, Who};
 pub use self::global::Global;
-pub use self::http::{HttpApi, HttpServer};
+pub use self::http::{HttpApi, HttpServer, RawApi};
 pub use self::http_hooks::HttpHooks;
 pub use self::http_remux::HttpRemux;
 pub use self::log::{Format, Level, Log, Tank};

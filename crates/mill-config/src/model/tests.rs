@@ -13,8 +13,8 @@ fn the_built_in_configuration_is_what_it_says() {
     assert_eq!(built_in.global.listen, ["0.0.0.0:1935".parse().unwrap()]);
     assert_eq!(built_in.log.tank, Tank::Console);
     assert!(built_in.http_api.enabled && built_in.http_server.enabled);
-    assert_eq!(built_in.http_api.listen.port(), 1985);
-    assert_eq!(built_in.http_server.listen.port(), 8080);
+    assert_eq!(built_in.http_api.listen[0].port(), 1985);
+    assert_eq!(built_in.http_server.listen[0].port(), 8080);
     let vhost = built_in.vhost("anything").unwrap();
     assert!(vhost.http_remux.enabled);
     assert_eq!(vhost.http_remux.mount, "[vhost]/[app]/[stream].flv");

@@ -7,7 +7,6 @@ use super::{Row, Status, block, row};
 
 /// The listener and `/api/v1/versions` are there.
 const REST_OF_API: Status = Planned("HTTP API beyond versions");
-const RAW_API: Status = Planned("raw API");
 const API_AUTH: Status = Planned("HTTP API authentication");
 const HTTPS: Status = Planned("HTTPS");
 const FILES: Status = Planned("file server");
@@ -16,7 +15,7 @@ pub(super) const API: &[Row] = &[
     row("enabled", BoolOff, "off", REST_OF_API, RebindsListener, "Serve the HTTP API."),
     row("listen", Endpoints, "1985", Implemented, RebindsListener, "Endpoints of the API; one that `http_server` has too serves both."),
     row("crossdomain", BoolOn, "on", Implemented, AtOnce, "Allow web pages of other origins (CORS)."),
-    block("raw_api", RAW, RAW_API, AtOnce, "Remote control over `/api/v1/raw`."),
+    block("raw_api", RAW, Implemented, AtOnce, "Remote control over `/api/v1/raw`."),
     block("auth", AUTH, API_AUTH, AtOnce, "HTTP Basic authentication of the API."),
     block("https", API_HTTPS, HTTPS, RebindsListener, "The API over TLS."),
 ];
@@ -30,10 +29,10 @@ pub(super) const SERVER: &[Row] = &[
 ];
 
 const RAW: &[Row] = &[
-    row("enabled", BoolOff, "off", RAW_API, AtOnce, "Allow remote control at all."),
-    row("allow_reload", BoolOff, "off", RAW_API, AtOnce, "Allow `rpc=reload`."),
-    row("allow_query", BoolOff, "off", RAW_API, AtOnce, "Allow reading the configuration."),
-    row("allow_update", BoolOff, "off", RAW_API, AtOnce, "Allow changing the configuration."),
+    row("enabled", BoolOff, "off", Implemented, AtOnce, "Allow remote control at all."),
+    row("allow_reload", BoolOff, "off", Implemented, AtOnce, "Allow `rpc=reload`."),
+    row("allow_query", BoolOff, "off", Implemented, AtOnce, "Allow reading the configuration."),
+    row("allow_update", BoolOff, "off", Implemented, AtOnce, "Allow changing the configuration."),
 ];
 
 const AUTH: &[Row] = &[

@@ -4,18 +4,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::{ArcSwap, Guard};
+use mill_config::Tree;
 use mill_config::model::{Snapshot, Vhost};
 
 /// The configuration in force. Whoever makes a decision loads it; what lives long keeps a [`Follow`].
 pub(crate) struct Config {
     snapshot: ArcSwap<Snapshot>,
+    /// The directives it was read from.
+    tree: ArcSwap<Tree>,
     /// How often it was replaced.
     epoch: AtomicU64,
 }
 
 impl Config {
-    pub(crate) fn new(snapshot: Snapshot) -> Self {
-        Self { snapshot: ArcSwap::from_pointee(snapshot), epoch: AtomicU64::new(0) }
+    pub(crate) fn new(snapshot: Snapshot, tree: Tree) -> Self {
+        let (snapshot, tree) = (ArcSwap::from_pointee(snapshot), ArcSwap::from_pointee(tree));
+        Self { snapshot, tree, epoch: AtomicU64::new(0) }
     }
 
     /// For a look of a few instructions.
@@ -28,8 +32,14 @@ impl Config {
         self.snapshot.load_full()
     }
 
+    /// The directives, for those who show them.
+    pub(crate) fn tree(&self) -> Arc<Tree> {
+        self.tree.load_full()
+    }
+
     /// Only a reload does this: what it changes beside the value is in [`super::Reloader`].
-    pub(super) fn replace(&self, snapshot: Arc<Snapshot>) {
+    pub(super) fn replace(&self, snapshot: Arc<Snapshot>, tree: Tree) {
+        self.tree.store(Arc::new(tree));
         self.snapshot.store(snapshot);
         // After the value: who sees the number sees the value.
         self.epoch.fetch_add(1, Ordering::Release);
@@ -71,15 +81,17 @@ mod tests {
 
     #[test]
     fn news_come_once() {
-        let config =
-            Config::new(snapshot("listen 1; vhost a { chunk_size 1000; } vhost __defaultVhost__ { }"));
+        let config = Config::new(
+            snapshot("listen 1; vhost a { chunk_size 1000; } vhost __defaultVhost__ { }"),
+            Tree::default(),
+        );
         let mut follow = Follow::new("a");
         assert_eq!(follow.news(&config).unwrap().chunk_size, 1000);
         assert!(follow.news(&config).is_none());
-        config.replace(Arc::new(snapshot("listen 1; vhost a { chunk_size 2000; }")));
+        config.replace(Arc::new(snapshot("listen 1; vhost a { chunk_size 2000; }")), Tree::default());
         assert_eq!(follow.news(&config).unwrap().chunk_size, 2000);
         assert!(follow.news(&config).is_none());
-        config.replace(Arc::new(snapshot("listen 1; vhost __defaultVhost__ { }")));
+        config.replace(Arc::new(snapshot("listen 1; vhost __defaultVhost__ { }")), Tree::default());
         assert!(follow.news(&config).is_none(), "a vhost that is gone has no news, and no substitute");
     }
 }

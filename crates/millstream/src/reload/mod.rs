@@ -21,7 +21,7 @@ use std::time::Duration;
 
 use mill_config::model::Snapshot;
 use mill_config::spec::Effect;
-use mill_config::{Change, Loaded, Report, Severity, diff};
+use mill_config::{Change, Edit, EditError, Loaded, Report, Severity, diff};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, info, warn};
@@ -90,6 +90,7 @@ pub(crate) struct Outcome {
 
 enum Request {
     Reload(Cause, oneshot::Sender<Outcome>),
+    Update(Edit, oneshot::Sender<Outcome>),
     Close(oneshot::Sender<()>),
 }
 
@@ -123,6 +124,11 @@ impl Handle {
     pub(crate) fn ask(&self, cause: Cause) {
         // In a full queue there is one behind the running reload, and that will read what we would.
         let _ = self.requests.try_send(Request::Reload(cause, oneshot::channel().0));
+    }
+
+    /// Makes a change in the file and in the running configuration, or in neither.
+    pub(crate) async fn update(&self, edit: Edit) -> Outcome {
+        self.request(|reply| Request::Update(edit, reply)).await
     }
 
     /// What became of the last reload, or how far it has come.
@@ -172,6 +178,14 @@ enum Failure {
     Bind(io::Error),
     #[error("{0}")]
     Process(process::Error),
+    #[error("{0}")]
+    Edit(#[from] EditError),
+    #[error("there is no file, or it is not text")]
+    NoFile,
+    #[error("`{0}` is also set elsewhere, in an included file or in the environment, and that counts")]
+    Overruled(String),
+    #[error("the file cannot be written: {0}")]
+    Write(io::Error),
     #[error("the server is about to end")]
     Quitting,
 }
@@ -179,17 +193,18 @@ enum Failure {
 impl Failure {
     fn code(&self) -> u32 {
         match self {
-            // SRS's numbers: a bad configuration; an address that cannot be bound.
-            Self::Config(_) | Self::Disk | Self::Descriptors(_) | Self::Process(_) | Self::Quitting => 1023,
+            // SRS's numbers: an address that cannot be bound; a parameter of the raw API; a bad configuration.
             Self::Bind(_) => 1002,
+            Self::Edit(_) => 1063,
+            _ => 1023,
         }
     }
 
     fn state(&self) -> State {
         match self {
             Self::Config(Problem::Invalid(report)) if !report.is_syntax() => State::Transforming,
-            Self::Config(_) | Self::Disk | Self::Quitting => State::Parsing,
-            Self::Descriptors(_) | Self::Bind(_) | Self::Process(_) => State::Applying,
+            Self::Descriptors(_) | Self::Bind(_) | Self::Process(_) | Self::Write(_) => State::Applying,
+            _ => State::Parsing,
         }
     }
 
@@ -236,36 +251,49 @@ impl Reloader {
     pub(crate) async fn run(mut self, mut requests: Requests) {
         let mut quitting = false;
         while let Some(request) = requests.requests.recv().await {
-            match request {
+            let (edit, reply) = match request {
                 Request::Reload(cause, reply) => {
                     info!("reload config, {}", cause.describe());
-                    let reload = Reload { rid: rid(&self.tasks), last: requests.last.clone() };
-                    reload.note(State::Parsing);
-                    self.manager.reloading();
-                    let ended = if quitting { Err(Failure::Quitting) } else { self.reload(&reload).await };
-                    self.manager.ready();
-                    // Who asked may have gone.
-                    let _ = reply.send(reload.finish(ended));
+                    (None, reply)
+                }
+                Request::Update(edit, reply) => {
+                    info!("reload config, by an update of the API");
+                    (Some(edit), reply)
                 }
                 Request::Close(reply) => {
                     quitting = true;
                     self.listeners.close(&self.tasks);
                     let _ = reply.send(());
+                    continue;
                 }
-            }
+            };
+            let reload = Reload { rid: rid(&self.tasks), last: requests.last.clone() };
+            reload.note(State::Parsing);
+            self.manager.reloading();
+            let ended = if quitting { Err(Failure::Quitting) } else { self.reload(&reload, edit).await };
+            self.manager.ready();
+            // Who asked may have gone.
+            let _ = reply.send(reload.finish(ended));
         }
     }
 
     /// All of it or nothing; gives what waits for a restart.
-    async fn reload(&mut self, reload: &Reload) -> Result<Vec<String>, Failure> {
+    async fn reload(&mut self, reload: &Reload, edit: Option<Edit>) -> Result<Vec<String>, Failure> {
         let source = self.source.clone();
-        let loaded = on_disk(move || source.load()).await??;
+        let (loaded, text) = match edit {
+            None => (on_disk(move || source.load()).await??, None),
+            Some(edit) => {
+                let (loaded, text) = on_disk(move || edited(&source, &edit)).await??;
+                (loaded, Some(text))
+            }
+        };
         reload.note(State::Applying);
-        self.apply(loaded).await
+        self.apply(loaded, text).await
     }
 
-    async fn apply(&mut self, loaded: Loaded) -> Result<Vec<String>, Failure> {
-        let Loaded { mut snapshot, warnings, planned } = loaded;
+    /// `text` is the file's new content, if it gets one.
+    async fn apply(&mut self, loaded: Loaded, text: Option<String>) -> Result<Vec<String>, Failure> {
+        let Loaded { mut snapshot, warnings, planned, tree } = loaded;
         let running = self.context.config.load_full();
         let changes = diff(&running, &snapshot);
         snapshot.hold_back(&running);
@@ -275,11 +303,20 @@ impl Reloader {
         server::reserve_descriptors(u64::from(snapshot.global.max_connections))
             .map_err(Failure::Descriptors)?;
         let listeners = self.listeners.prepare(&snapshot, |_| None).map_err(Failure::Bind)?;
-        let (process, conf) = (self.process.clone(), snapshot.clone());
-        on_disk(move || process.apply(&conf)).await?.map_err(Failure::Process)?;
+        let (process, source, conf) = (self.process.clone(), self.source.clone(), snapshot.clone());
+        on_disk(move || {
+            process.apply(&conf).map_err(Failure::Process)?;
+            let written = text.map_or(Ok(()), |text| source.replace(text.as_bytes()));
+            written.map_err(|e| {
+                // What was in force a moment ago can be again.
+                let _ = process.apply(&running);
+                Failure::Write(e)
+            })
+        })
+        .await??;
 
         // What cannot. The value first: whoever comes from now on is treated by it.
-        self.context.config.replace(snapshot.clone());
+        self.context.config.replace(snapshot.clone(), tree);
         self.context.connections.set_limit(snapshot.global.max_connections as usize);
         self.listeners.commit(listeners, &self.tasks, &self.context);
         Plan::of(&changes, &snapshot).carry_out(&self.context, &self.tasks, &snapshot).await;
@@ -293,6 +330,21 @@ impl Reloader {
         }
         Ok(report(&changes))
     }
+}
+
+/// The file's text with the change in it, and what comes of it.
+fn edited(source: &Source, edit: &Edit) -> Result<(Loaded, String), Failure> {
+    let text = source.text()?.ok_or(Failure::NoFile)?;
+    let text = String::from_utf8(text).map_err(|_| Failure::NoFile)?;
+    let text = mill_config::edit(&text, edit)?;
+    let loaded = source.check(Some(text.as_bytes()))?;
+    // The first of several counts, and the environment before all.
+    if let Edit::Set { name, args } = edit
+        && !loaded.tree.first(name).is_some_and(|node| node.args().eq(args.iter().map(String::as_str)))
+    {
+        return Err(Failure::Overruled(name.clone()));
+    }
+    Ok((loaded, text))
 }
 
 /// Runs what waits for a disk where nobody else waits.

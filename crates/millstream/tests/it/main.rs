@@ -25,6 +25,7 @@ mod pause;
 mod publish_play;
 mod publish_timeout;
 mod quit;
+mod raw_api;
 mod reload;
 mod reload_effects;
 mod reload_storm;

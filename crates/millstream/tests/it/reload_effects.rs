@@ -6,7 +6,7 @@ use crate::harness::http::Http;
 use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, kind, serial};
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
-use crate::{quit, reload};
+use crate::{quit, raw_api, reload};
 use mill_config::spec::{Effect, Status, entries};
 use mill_media::flv::demux::Tag;
 use mill_media::frame::FrameKind;
@@ -368,6 +368,8 @@ const SHOWN: &[(fn(), &str)] = &[
         "vhost.http_remux.drop_if_not_match vhost.http_remux.has_audio vhost.http_remux.has_video vhost.http_remux.guess_has_av"),
     (pages_of_other_origins_are_let_in_or_not_from_the_next_request_on, "http_api.crossdomain http_server.crossdomain"),
     (reload::listeners_are_added_exchanged_and_shared, "listen http_api.listen http_api.enabled http_server.listen http_server.enabled"),
+    (raw_api::every_call_needs_its_permission,
+        "http_api.raw_api.enabled http_api.raw_api.allow_reload http_api.raw_api.allow_query http_api.raw_api.allow_update"),
     (reload::vhosts_come_and_go_with_their_clients, "vhost.enabled"),
     (reload::the_limit_of_connections_changes_at_once, "max_connections"),
     (reload::a_relative_file_is_found_again_from_another_working_directory, "include"),
@@ -380,7 +382,7 @@ const SHOWN: &[(fn(), &str)] = &[
 #[rustfmt::skip]
 const SHOWN_WITH_THEIR_FEATURE: &[&str] = &[
     "srs_log", "utc_time", "pid", "pithy_print_ms", "server_id", "ff_log", "heartbeat", "stats", "exporter", "circuit_breaker",
-    "http_api.auth", "http_api.https", "http_api.raw_api", "http_server.dir", "http_server.https", "stream_caster", "srt_server",
+    "http_api.auth", "http_api.https", "http_server.dir", "http_server.https", "stream_caster", "srt_server",
     "rtc_server", "vhost.publish.mr", "vhost.cluster", "vhost.forward", "vhost.refer", "vhost.security", "vhost.bandcheck",
     "vhost.http_static", "vhost.http_remux.fast_cache", "vhost.http_hooks", "vhost.exec", "vhost.dvr", "vhost.hls", "vhost.dash",
     "vhost.hds", "vhost.rtc", "vhost.srt", "vhost.ingest", "vhost.transcode",

@@ -46,13 +46,15 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Headers a request may have.
 const MAX_HEADERS: usize = 64;
 
-/// Which of the two listeners a connection came by.
+/// Which service the listener has that a connection came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
     /// `http_api`.
     Api,
     /// `http_server`.
     Delivery,
+    /// Both, on one address.
+    Both,
 }
 
 /// Serves one connection to its end.
@@ -102,16 +104,19 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
     Box::pin(async move {
         info!("HTTP {} {}", request.method(), crate::log::Redacted(&request.uri().to_string()));
         let config = connection.ctx.config.load_full();
+        let is_api = connection.door == Door::Api || request.uri().path().starts_with("/api/");
         let crossdomain = match connection.door {
             Door::Api => config.http_api.crossdomain,
             Door::Delivery => config.http_server.crossdomain,
+            Door::Both if is_api => config.http_api.crossdomain,
+            Door::Both => config.http_server.crossdomain,
         };
         let cors = crossdomain && request.headers().contains_key(header::ORIGIN);
         if request.method() == Method::OPTIONS {
             return Ok(reply::options(crossdomain, cors));
         }
-        if request.uri().path().starts_with("/api/") || connection.door == Door::Api {
-            return Ok(reply::finish(api::answer(&request), cors));
+        if is_api {
+            return Ok(reply::finish(api::answer(&connection.ctx, connection.door, &request).await, cors));
         }
         let Some((asked, format)) = mount::find(&config, &request) else {
             return Ok(reply::finish(reply::not_found(), cors));
