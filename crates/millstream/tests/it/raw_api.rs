@@ -3,13 +3,13 @@
 use crate::harness::client::{Player, Publisher};
 use crate::harness::http::Http;
 use crate::harness::media::{Viewer, avc};
-use crate::harness::server::{Conf, Ports, Server};
+use crate::harness::server::{Ports, Server};
 use crate::harness::{SOON, wait_until};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 
 /// A file as people write them: with comments, quotes and an order of their own.
-fn text(server: &Server, raw: &str) -> String {
-    let Ports { rtmp, http, api } = server.ports();
+fn text(ports: Ports, raw: &str) -> String {
+    let Ports { rtmp, http, api } = ports;
     format!(
         "# our station\nlisten 127.0.0.1:{rtmp}; # the old encoders\n\ndaemon off; srs_log_tank console;\n\
          auto_reload_for_docker off;\n\
@@ -21,12 +21,12 @@ fn text(server: &Server, raw: &str) -> String {
 
 const ALL: &str = "enabled on; allow_reload on; allow_query on; allow_update on;";
 
-/// With that file, read by a reload.
+/// With that file.
 fn server(raw: &str) -> Server {
-    let server = Server::start(&Conf::default());
-    let log = server.try_reload(&text(&server, raw));
-    assert!(log.contains("reload config success."), "{log}");
-    server
+    Server::start_with(|command, ports, dir| {
+        std::fs::write(dir.join("srs.conf"), text(ports, raw)).unwrap();
+        command.args(["-c", "srs.conf"]);
+    })
 }
 
 fn call_at(addr: SocketAddr, query: &str) -> (u16, String) {
@@ -78,7 +78,7 @@ pub(crate) fn every_call_needs_its_permission() {
 #[test]
 fn a_reload_answers_when_it_is_done_or_says_why_not() {
     let server = server(ALL);
-    let good = text(&server, ALL);
+    let good = text(server.ports(), ALL);
     server.write(&format!("{good}vhost a.com {{ }}\n"));
     ok(&server, "rpc=reload");
     assert!(call(&server, "rpc=query&scope=vhost&vhost=a.com").contains(r#""name":"a.com","enabled":true"#));
@@ -87,7 +87,7 @@ fn a_reload_answers_when_it_is_done_or_says_why_not() {
 
     server.write(&format!("{good}\nnonsense on;\n"));
     let refused = call(&server, "rpc=reload");
-    for part in [r#"{"code":1023,"#, "unknown directive `nonsense`", "srs.conf:18:1"] {
+    for part in [r#"{"code":1023,"#, "unknown directive `nonsense`", "srs.conf:17:1"] {
         assert!(refused.contains(part), "{part} in {refused}");
     }
     let failed = call(&server, "rpc=reload-fetch");
@@ -185,6 +185,6 @@ fn changes_at_the_same_time_are_made_one_after_the_other() {
     for name in &names {
         assert_eq!(file(server).matches(&format!("vhost {name} {{")).count(), 1, "{}", file(server));
     }
-    wait_until("all are told", SOON, || server.log().matches("reload config success.").count() == 9);
+    wait_until("all are told", SOON, || server.log().matches("reload config success.").count() == 8);
     assert!(call(server, "rpc=query&scope=global").contains(r#""nb_vhosts":9"#));
 }

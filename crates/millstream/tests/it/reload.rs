@@ -48,7 +48,7 @@ impl Show {
     #[track_caller]
     fn goes_on(&mut self) {
         for _ in 0..3 {
-            self.publisher.send(9, 40 * self.sent, &avc(self.sent % 2 == 0, self.sent, 200));
+            self.publisher.send(9, 40 * self.sent, &avc(self.sent.is_multiple_of(2), self.sent, 200));
             self.sent += 1;
         }
         for viewer in [&mut self.rtmp as &mut dyn Receive, &mut self.flv] {
@@ -63,7 +63,7 @@ impl Show {
     }
 
     #[track_caller]
-    fn is_over(mut self) {
+    fn assert_over(mut self) {
         assert!(self.publisher.is_closed(SOON), "the publisher");
         assert!(self.rtmp.is_closed(SOON), "the player");
         self.flv.rest();
@@ -239,7 +239,7 @@ pub(crate) fn vhosts_come_and_go_with_their_clients() {
         let gone =
             if round % 2 == 0 { b.clone() } else { format!("{b} vhost a.com {{ enabled off; {REMUX} }}") };
         server.reload(&conf(&gone));
-        show.is_over();
+        show.assert_over();
         let ended = "vhost a.com removed/disabled, close client url=a.com/live/s";
         assert_eq!(server.log().matches(ended).count(), 3 * (round + 1), "{}", server.log());
         others.goes_on();
@@ -257,7 +257,7 @@ pub(crate) fn vhosts_come_and_go_with_their_clients() {
     }
     // Without a default vhost unknown names are refused, and with a new one served.
     server.reload(&conf(&b).without_default_vhost());
-    others.is_over();
+    others.assert_over();
     assert!(Player::ask(&server, "live/s").is_err());
     neighbours.goes_on();
     server.reload(&conf(&b));

@@ -157,7 +157,7 @@ impl Show {
                 continue;
             };
             heard = Instant::now();
-            if !kind(&tag).is_some_and(|kind| !kind.is_header()) {
+            if kind(&tag).is_none_or(|kind| kind.is_header()) {
                 continue;
             }
             let way = self.now().saturating_sub(serial(&tag));
