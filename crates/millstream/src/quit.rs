@@ -19,6 +19,9 @@ use crate::signals::{Signals, Told};
 /// How often to look who is left.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a reload under way may keep the listeners from closing.
+const CLOSE: Duration = Duration::from_secs(5);
+
 /// Sees all clients off; the caller ends the server then.
 pub(crate) async fn see_off(signals: &mut Signals, signal: Told, context: &Context) {
     if let Told::Quit(signo) = signal {
@@ -30,7 +33,10 @@ pub(crate) async fn see_off(signals: &mut Signals, signal: Told, context: &Conte
     };
     info!("cleanup for quit signal fast=0, grace=1, start={}ms", start.as_millis());
     let patient = unless_hurried(signals, context, sleep(start)).await;
-    context.reload.close().await;
+    // A reload that waits for a disk must not keep the server.
+    if timeout(CLOSE, context.reload.close()).await.is_err() {
+        warn!("a reload is still under way; the listeners stay open until it is done");
+    }
     if patient {
         unless_hurried(signals, context, drained(context, limit)).await;
     }
