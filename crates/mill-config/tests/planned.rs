@@ -71,11 +71,6 @@ const PLANNED: &[(&str, &str)] = &[
     ("HTTP API beyond versions", "
         http_api.enabled
     "),
-    ("heartbeat", "
-        heartbeat
-        heartbeat.enabled heartbeat.interval heartbeat.url heartbeat.device_id heartbeat.summaries
-        heartbeat.ports
-    "),
     ("HLS", "
         vhost.hls
         vhost.hls.enabled vhost.hls.hls_fragment vhost.hls.hls_td_ratio vhost.hls.hls_aof_ratio
@@ -86,22 +81,12 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.hls.hls_fragments_per_key vhost.hls.hls_key_file vhost.hls.hls_key_file_path
         vhost.hls.hls_key_url vhost.hls.hls_ctx vhost.hls.hls_ts_ctx
     "),
-    ("HTTP API authentication", "
-        http_api.auth
-        http_api.auth.enabled http_api.auth.username http_api.auth.password
-    "),
     ("HTTP callbacks", "
         vhost.http_hooks
         vhost.http_hooks.enabled vhost.http_hooks.on_connect vhost.http_hooks.on_close
         vhost.http_hooks.on_publish vhost.http_hooks.on_unpublish vhost.http_hooks.on_play
         vhost.http_hooks.on_stop vhost.http_hooks.on_dvr vhost.http_hooks.on_hls
         vhost.http_hooks.on_hls_notify
-    "),
-    ("HTTPS", "
-        http_api.https
-        http_api.https.enabled http_api.https.listen http_api.https.key http_api.https.cert
-        http_server.https
-        http_server.https.enabled http_server.https.listen http_server.https.key http_server.https.cert
     "),
     ("ingest", "
         vhost.ingest
@@ -164,10 +149,6 @@ const PLANNED: &[(&str, &str)] = &[
         stream_caster
         stream_caster.enabled stream_caster.caster stream_caster.output stream_caster.listen
         stream_caster.rtp_port_min stream_caster.rtp_port_max
-    "),
-    ("system statistics", "
-        stats
-        stats.enabled stats.network stats.disk
     "),
     ("transcode", "
         vhost.transcode

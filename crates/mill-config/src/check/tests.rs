@@ -197,7 +197,8 @@ fn chunk_sizes_are_clamped() {
 #[test]
 fn numbers_that_make_no_sense_are_refused() {
     errors("max_connections 0;", &["1:17: `max_connections` is from 1 to 2147483647: `0` is not"]);
-    errors("heartbeat { interval 0.3; }", &["1:22: `interval` is from 1 to 2147483647: `0.3` is not"]);
+    let clamped = "1:22: `interval` is from 1 to 2147483647: 1 is used for `0.3`";
+    warnings("heartbeat { interval 0.3; }", &[clamped]);
     errors("stats { network -1; }", &["1:17: `network` is from 0 to 2147483647: `-1` is not"]);
     errors("stream_caster { listen 70000; }", &["1:24: `listen` is from 1 to 65535: `70000` is not"]);
 }
@@ -256,6 +257,15 @@ fn https_needs_its_plain_listener_and_shares_like_it() {
     errors(&pair("8080", "listen 444;", "8080", "listen 443;"), &[&format!("1:64: {shared}")]);
     let tls = "the `https` of `http_api` and `http_server` share a port, so the plain ones must too";
     errors(&pair("1985", "listen 443;", "8080", "listen 443;"), &[&format!("1:64: {tls}")]);
+}
+
+#[test]
+fn authentication_needs_something_to_compare_with() {
+    let nobody = "1:27: `auth` without a user name and a password lets nobody in";
+    warnings("http_api { auth { enabled on; username admin; } }", &[nobody]);
+    warnings("http_api { auth { enabled on; password x; } }", &[nobody]);
+    warnings("http_api { auth { enabled on; username admin; password a:b; } }", &[]);
+    warnings("http_api { auth { username admin; } }", &[]);
 }
 
 #[test]

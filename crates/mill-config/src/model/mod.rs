@@ -8,8 +8,10 @@ mod global;
 mod http;
 mod http_remux;
 mod log;
+mod monitor;
 mod play;
 mod publish;
+mod secret;
 mod vhost;
 
 use std::collections::HashSet;
@@ -19,11 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::global::Global;
-pub use self::http::{HttpApi, HttpServer};
+pub use self::http::{Auth, HttpApi, HttpServer, Https};
 pub use self::http_remux::HttpRemux;
 pub use self::log::{Level, Log, Tank};
+pub use self::monitor::{Heartbeat, Stats};
 pub use self::play::{Play, TimeJitter};
 pub use self::publish::Publish;
+pub use self::secret::Secret;
 pub use self::vhost::Vhost;
 
 use crate::diff::Changes;
@@ -45,6 +49,10 @@ pub struct Snapshot {
     pub http_api: HttpApi,
     /// `http_server`.
     pub http_server: HttpServer,
+    /// `heartbeat`.
+    pub heartbeat: Heartbeat,
+    /// `stats`.
+    pub stats: Stats,
     /// All vhosts in the order of the file, disabled ones too; names differ.
     pub vhosts: Vec<Arc<Vhost>>,
 }
@@ -76,11 +84,20 @@ impl Snapshot {
         let mut names = HashSet::new();
         let first = root.blocks("vhost").filter(|view| names.insert(view.head()));
         let vhosts = first.map(|view| Arc::new(Vhost::read(&view))).collect();
+        let mut http_api = HttpApi::read(&root.block("http_api"));
+        let http_server = HttpServer::read(&root.block("http_server"));
+        // One plain port for both means one for TLS too, unless the file says otherwise.
+        let given = root.block("http_api").block("https").given("listen").is_some();
+        if http_api.listen == http_server.listen && !given {
+            http_api.https.listen = http_server.https.listen;
+        }
         Self {
             global: Global::read(root),
             log: Log::read(root),
-            http_api: HttpApi::read(&root.block("http_api")),
-            http_server: HttpServer::read(&root.block("http_server")),
+            http_api,
+            http_server,
+            heartbeat: Heartbeat::read(&root.block("heartbeat")),
+            stats: Stats::read(&root.block("stats")),
             vhosts,
         }
     }
@@ -125,6 +142,12 @@ impl Field for Duration {
 impl Field for String {
     fn read(view: &View<'_>, name: &str) -> Self {
         view.text(name).to_owned()
+    }
+}
+
+impl Field for Vec<String> {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        view.list(name).into_iter().map(str::to_owned).collect()
     }
 }
 
