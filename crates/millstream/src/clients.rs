@@ -19,6 +19,8 @@ use parking_lot::Mutex;
 pub(crate) struct Traffic {
     received: AtomicU64,
     sent: AtomicU64,
+    /// What of both was put to the account of [`Moved`] when an earlier client of the connection left.
+    settled: Mutex<(u64, u64)>,
 }
 
 impl Traffic {
@@ -28,6 +30,20 @@ impl Traffic {
 
     pub(crate) fn add_sent(&self, n: usize) {
         self.sent.store(self.sent() + n as u64, Ordering::Relaxed);
+    }
+
+    /// Bytes read and written that are in no account yet.
+    fn unsettled(&self) -> (u64, u64) {
+        let settled = self.settled.lock();
+        (self.received() - settled.0, self.sent() - settled.1)
+    }
+
+    /// The same; from now on they are.
+    fn settle(&self) -> (u64, u64) {
+        let mut settled = self.settled.lock();
+        let now = (self.received(), self.sent());
+        let before = std::mem::replace(&mut *settled, now);
+        (now.0 - before.0, now.1 - before.1)
     }
 
     /// Bytes read from the peer.
@@ -91,26 +107,56 @@ pub(crate) struct Client {
     pub(crate) since: Instant,
 }
 
+/// What all clients together have moved since the start, those who have left included.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Moved {
+    /// Clients there are now.
+    pub(crate) clients: usize,
+    /// Bytes read from peers, and written to them.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
+}
+
 /// All clients of a server. Cheap to clone; clones are the same table.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Clients(Arc<Mutex<BTreeMap<u64, Arc<Client>>>>);
+pub(crate) struct Clients(Arc<Mutex<Table>>);
+
+#[derive(Debug, Default)]
+struct Table {
+    present: BTreeMap<u64, Arc<Client>>,
+    /// What those who have left had moved.
+    departed: Moved,
+}
+
 
 impl Clients {
     /// Notes that a client is here, until the guard is dropped.
     pub(crate) fn enter(&self, client: Client) -> Presence {
         let client = Arc::new(client);
-        self.0.lock().insert(client.peer.id, client.clone());
+        self.0.lock().present.insert(client.peer.id, client.clone());
         Presence { client, clients: self.clone() }
     }
 
     /// The client of that id.
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
-        self.0.lock().get(&id).cloned()
+        self.0.lock().present.get(&id).cloned()
     }
 
     /// All clients by id.
     pub(crate) fn all(&self) -> Vec<Arc<Client>> {
-        self.0.lock().values().cloned().collect()
+        self.0.lock().present.values().cloned().collect()
+    }
+
+    /// What was moved so far.
+    pub(crate) fn moved(&self) -> Moved {
+        let table = self.0.lock();
+        let mut moved = Moved { clients: table.present.len(), ..table.departed };
+        for client in table.present.values() {
+            let (received, sent) = client.peer.traffic.unsettled();
+            moved.received += received;
+            moved.sent += sent;
+        }
+        moved
     }
 }
 
@@ -129,7 +175,11 @@ impl Presence {
 
 impl Drop for Presence {
     fn drop(&mut self) {
-        self.clients.0.lock().remove(&self.client.peer.id);
+        let mut table = self.clients.0.lock();
+        table.present.remove(&self.client.peer.id);
+        let (received, sent) = self.client.peer.traffic.settle();
+        table.departed.received += received;
+        table.departed.sent += sent;
     }
 }
 
@@ -149,10 +199,25 @@ mod tests {
             traffic: Arc::default(),
         };
         let stream = StreamId { vhost: "v".into(), app: "live".into(), name: "s".into() };
-        let client = Client { peer, kind: Kind::Play, stream, param: String::new(), since: Instant::now() };
+        let param = String::new();
+        let client =
+            Client { peer: peer.clone(), kind: Kind::Play, stream: stream.clone(), param, since: Instant::now() };
         let presence = clients.enter(client);
         assert_eq!(clients.get(7).unwrap().stream, presence.client().stream);
+        presence.client().peer.traffic.add_sent(5);
+        assert_eq!(clients.moved(), Moved { clients: 1, received: 0, sent: 5 });
+        let traffic = presence.client().peer.traffic.clone();
         drop(presence);
         assert!(clients.get(7).is_none() && clients.all().is_empty());
+        assert_eq!(clients.moved(), Moved { clients: 0, received: 0, sent: 5 });
+
+        // The same connection once more: what it moved before is not counted twice.
+        traffic.add_received(2);
+        let peer = Peer { traffic, ..peer };
+        let client = Client { peer, kind: Kind::Play, stream, param: String::new(), since: Instant::now() };
+        let presence = clients.enter(client);
+        assert_eq!(clients.moved(), Moved { clients: 1, received: 2, sent: 5 });
+        drop(presence);
+        assert_eq!(clients.moved(), Moved { clients: 0, received: 2, sent: 5 });
     }
 }

@@ -22,9 +22,11 @@ use tracing::{error, info, warn};
 
 use crate::clients::Clients;
 use crate::fanout::Fanout;
+use crate::identity::Identity;
 use crate::listen::{self, Connections};
 use crate::session::http::Door;
 use crate::session::{Context, http, rtmp};
+use crate::system::System;
 use crate::tasks::Tasks;
 use crate::{demo, identity, log};
 
@@ -102,15 +104,20 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     let seed = RandomState::new().hash_one(std::process::id());
     let tasks = Tasks::new(seed);
     let max_connections = snapshot.global.max_connections as usize;
+    let identity = Arc::new(Identity::new(std::process::id(), seed));
     let context = Arc::new(Context {
+        identity,
+        tasks: tasks.clone(),
         hub: Hub::default(),
         fanout: Fanout::new(tasks.clone(), workers),
         clients: Clients::default(),
         connections: Arc::new(Connections::new(max_connections)),
+        system: System::new(),
         seed,
         config: ArcSwap::from_pointee(snapshot),
     });
     listeners.accept(&tasks, &context);
+    tasks.spawn(tasks.next_id(), System::watch(context.clone()));
     if demo {
         tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
     }
