@@ -5,7 +5,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 fn main() {
     // Not for a change of a test.
-    for changed in ["rerun-if-changed=src", "rerun-if-changed=build.rs", "rerun-if-env-changed=SOURCE_DATE_EPOCH"] {
+    for changed in
+        ["rerun-if-changed=src", "rerun-if-changed=build.rs", "rerun-if-env-changed=SOURCE_DATE_EPOCH"]
+    {
         println!("cargo:{changed}");
     }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());

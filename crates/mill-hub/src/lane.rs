@@ -226,8 +226,9 @@ impl Reader {
         if tick.is_none() || tick != inner.tick {
             inner.log.seal();
             inner.tick = tick;
+            // Once for all readers: it asks each of them.
+            inner.trim();
         }
-        inner.trim();
         inner.log.read(from, usize::MAX, out)
     }
 

@@ -128,7 +128,6 @@ struct Table {
     departed: Moved,
 }
 
-
 impl Clients {
     /// Notes that a client is here, until the guard is dropped.
     pub(crate) fn enter(&self, client: Client) -> Presence {
@@ -200,8 +199,13 @@ mod tests {
         };
         let stream = StreamId { vhost: "v".into(), app: "live".into(), name: "s".into() };
         let param = String::new();
-        let client =
-            Client { peer: peer.clone(), kind: Kind::Play, stream: stream.clone(), param, since: Instant::now() };
+        let client = Client {
+            peer: peer.clone(),
+            kind: Kind::Play,
+            stream: stream.clone(),
+            param,
+            since: Instant::now(),
+        };
         let presence = clients.enter(client);
         assert_eq!(clients.get(7).unwrap().stream, presence.client().stream);
         presence.client().peer.traffic.add_sent(5);

@@ -6,6 +6,7 @@ mod cli;
 mod clients;
 mod demo;
 mod fanout;
+mod heartbeat;
 mod identity;
 mod listen;
 mod log;
@@ -13,6 +14,7 @@ mod server;
 mod session;
 mod system;
 mod tasks;
+mod tls;
 mod wire;
 
 use std::process::ExitCode;

@@ -28,7 +28,8 @@ use crate::session::http::Door;
 use crate::session::{Context, http, rtmp};
 use crate::system::System;
 use crate::tasks::Tasks;
-use crate::{demo, identity, log};
+use crate::tls::{self, Certificates};
+use crate::{demo, heartbeat, identity, log};
 
 /// Descriptors that are not connections: listeners, log, event queues, files being read.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -57,6 +58,8 @@ pub(crate) enum Error {
          lower max_connections or raise the limit (ulimit -n)"
     )]
     Descriptors { wanted: u64, limit: u64 },
+    #[error("https: {0}")]
+    Certificate(#[from] tls::Error),
     #[error("{0}")]
     Bind(io::Error),
 }
@@ -65,7 +68,7 @@ impl Error {
     /// SRS's number modulo 256.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Prepare(_) | Self::Descriptors { .. } => 255,
+            Self::Prepare(_) | Self::Descriptors { .. } | Self::Certificate(_) => 255,
             Self::Bind(_) => 234,
         }
     }
@@ -100,6 +103,8 @@ pub(crate) fn run(startup: Startup) -> Result<(), Error> {
 async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     let Startup { snapshot, demo, .. } = startup;
     let mut signals = Signals::new().map_err(Error::Prepare)?;
+    let certificates = Certificates::new().map_err(|e| Error::Prepare(io::Error::other(e)))?;
+    certificates.load(&snapshot)?;
     let listeners = Listeners::bind(&snapshot).map_err(Error::Bind)?;
     let seed = RandomState::new().hash_one(std::process::id());
     let tasks = Tasks::new(seed);
@@ -113,11 +118,14 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
         clients: Clients::default(),
         connections: Arc::new(Connections::new(max_connections)),
         system: System::new(),
+        certificates,
         seed,
         config: ArcSwap::from_pointee(snapshot),
     });
     listeners.accept(&tasks, &context);
     tasks.spawn(tasks.next_id(), System::watch(context.clone()));
+    tasks.spawn(tasks.next_id(), Certificates::watch(context.clone()));
+    tasks.spawn(tasks.next_id(), heartbeat::run(context.clone()));
     if demo {
         tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
     }
@@ -136,6 +144,7 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
 struct Listeners {
     rtmp: Vec<TcpListener>,
     http: Vec<(Door, TcpListener)>,
+    https: Vec<(Door, TcpListener)>,
 }
 
 impl Listeners {
@@ -153,7 +162,15 @@ impl Listeners {
         if api.enabled && !(delivery.enabled && api.listen == delivery.listen) {
             http.push((Door::Api, bind("HTTP-API", api.listen)?));
         }
-        Ok(Self { rtmp, http })
+        let mut https = Vec::new();
+        let (api_tls, delivery_tls) = (&api.https, &delivery.https);
+        if delivery_tls.enabled {
+            https.push((Door::Delivery, bind("HTTPS-Server", delivery_tls.listen)?));
+        }
+        if api_tls.enabled && !(delivery_tls.enabled && api_tls.listen == delivery_tls.listen) {
+            https.push((Door::Api, bind("HTTPS-API", api_tls.listen)?));
+        }
+        Ok(Self { rtmp, http, https })
     }
 
     fn accept(self, tasks: &Tasks, context: &Arc<Context>) {
@@ -170,6 +187,12 @@ impl Listeners {
             let accepting = listen::accept(listener, tasks.clone(), connections.clone(), serve);
             tasks.spawn(tasks.next_id(), accepting);
         }
+        for (door, listener) in self.https {
+            let context = context.clone();
+            let serve = move |cid, socket, peer| http::serve_tls(context.clone(), cid, door, socket, peer);
+            let accepting = listen::accept(listener, tasks.clone(), connections.clone(), serve);
+            tasks.spawn(tasks.next_id(), accepting);
+        }
     }
 }
 
@@ -180,7 +203,7 @@ fn bind(what: &str, address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Features whose absence lets people in who were meant to stay out.
-const GUARDS: [&str; 4] = ["HTTP callbacks", "referer check", "security", "HTTP API authentication"];
+const GUARDS: [&str; 3] = ["HTTP callbacks", "referer check", "security"];
 
 /// One line that names what was configured and does not exist yet; those that guard access come a second
 /// time, as an error.

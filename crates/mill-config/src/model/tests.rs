@@ -107,7 +107,8 @@ fn reports_and_figures() {
     assert_eq!(interval, Duration::from_millis(9900));
     assert_eq!((defaults.stats.enabled, defaults.stats.network), (true, 0));
     assert!(defaults.stats.disk.is_empty());
-    let set = snapshot("listen 1; stats { network 2; disk sda sdb; } heartbeat { interval 0.2; device_id a; }");
+    let set =
+        snapshot("listen 1; stats { network 2; disk sda sdb; } heartbeat { interval 0.2; device_id a; }");
     assert_eq!((set.stats.network, set.stats.disk), (2, vec!["sda".to_owned(), "sdb".to_owned()]));
     assert_eq!((set.heartbeat.interval, &*set.heartbeat.device_id), (Duration::from_secs(1), "a"));
 }

@@ -51,7 +51,8 @@ pub(super) fn requests(asked: &Asked<'_>) -> Answer {
 fn headers(headers: &HeaderMap) -> Map<String, Value> {
     let show = |(name, value): (&header::HeaderName, &HeaderValue)| {
         let secret = [header::AUTHORIZATION, header::PROXY_AUTHORIZATION, header::COOKIE].contains(name);
-        let value = if secret { "***".into() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
+        let value =
+            if secret { "***".into() } else { String::from_utf8_lossy(value.as_bytes()).into_owned() };
         (name.to_string(), Value::String(value))
     };
     headers.iter().map(show).collect()

@@ -15,16 +15,21 @@
 //! however the task ends, takes the viewer out of its shard. What the session wants to say in between
 //! ([`Seat::send`]) is written between two batches, so that it never lands inside a message.
 //!
+//! A viewer whose bytes pass through something on their way to the socket (TLS) has no place in a shard: it
+//! takes the same batches at the same pace in its session's own task ([`Fanout::deliver`]).
+//!
 //! Bounds: a shard has at most [`SHARD_SIZE`] viewers; a viewer holds at most one started batch and
 //! [`MAX_OUTBOX`] bytes of its session's output; how far it may fall behind is the lane's business.
 
+mod course;
 mod pace;
 mod shard;
+mod solo;
 mod viewer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use mill_hub::{FormatKey, Lane, StreamId};
@@ -35,6 +40,7 @@ use tokio::time::Instant;
 use crate::clients::Traffic;
 use crate::tasks::Tasks;
 pub(crate) use pace::Pace;
+use pace::Tick;
 use shard::{Inbox, Shard};
 use viewer::{Link, Viewer};
 
@@ -105,6 +111,12 @@ impl Fanout {
 }
 
 impl Shared {
+    /// The next common moment to flush; `None`: at once.
+    fn next_tick(&self, pace: Pace) -> Option<Tick> {
+        let viewers = self.viewers.load(Ordering::Relaxed);
+        Tick::next(self.epoch, pace.interval(viewers, self.workers))
+    }
+
     /// Forgets a shard that has closed its inbox.
     fn forget(&self, lane: &Lane) {
         let key = (lane.stream().id().clone(), lane.format().key());

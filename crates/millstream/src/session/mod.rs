@@ -19,6 +19,7 @@ use crate::identity::Identity;
 use crate::listen::Connections;
 use crate::system::System;
 use crate::tasks::Tasks;
+use crate::tls::Certificates;
 
 /// What every session may use. One per server.
 pub(crate) struct Context {
@@ -31,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) clients: Clients,
     pub(crate) connections: Arc<Connections>,
     pub(crate) system: System,
+    pub(crate) certificates: Certificates,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,
 }

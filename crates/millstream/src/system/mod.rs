@@ -4,15 +4,16 @@
 //! has seen as one immutable [`Figures`]; the API and the heartbeat read the newest and never wait. What
 //! cannot be read (a container without some file) is missing from the figures and said once.
 //!
-//! Bounded: one look at a time; the figures have a fixed size but for the list of local addresses.
+//! Bounded: one look at a time; the figures have a fixed size.
 
 mod address;
 mod proc;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use arc_swap::ArcSwap;
+use tokio::sync::watch;
 
 use crate::session::Context;
 use proc::Sampler;
@@ -24,7 +25,7 @@ const STEP: Duration = Duration::from_secs(3);
 
 /// The newest figures. One per server.
 pub(crate) struct System {
-    figures: ArcSwap<Figures>,
+    figures: watch::Sender<Arc<Figures>>,
     pub(crate) started: Instant,
     /// The command line, and where it was given.
     pub(crate) argv: String,
@@ -34,10 +35,11 @@ pub(crate) struct System {
 impl System {
     /// Nothing has been looked at yet.
     pub(crate) fn new() -> Self {
-        let words: Vec<String> = std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
+        let words: Vec<String> =
+            std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect();
         let cwd = std::env::current_dir().unwrap_or_default();
         Self {
-            figures: ArcSwap::default(),
+            figures: watch::Sender::default(),
             started: Instant::now(),
             argv: words.join(" "),
             cwd: cwd.to_string_lossy().into_owned(),
@@ -46,7 +48,12 @@ impl System {
 
     /// What was seen last.
     pub(crate) fn figures(&self) -> Arc<Figures> {
-        self.figures.load_full()
+        self.figures.borrow().clone()
+    }
+
+    /// Waits until somebody has looked, if nobody has.
+    pub(crate) async fn looked(&self) {
+        let _ = self.figures.subscribe().wait_for(|figures| figures.own.time > 0).await;
     }
 
     /// Looks at the machine for as long as it is run.
@@ -65,13 +72,19 @@ impl System {
             match tokio::task::spawn_blocking(look).await {
                 Ok((used, figures)) => {
                     sampler = used;
-                    ctx.system.figures.store(Arc::new(figures));
+                    ctx.system.figures.send_replace(Arc::new(figures));
                 }
                 // It panicked, or the server ends.
                 Err(_) => sampler = Sampler::default(),
             }
         }
     }
+}
+
+/// The addresses a peer may reach this machine at; see `stats { network }`. Asks the system: not for a task
+/// that serves sockets.
+pub(crate) fn addresses() -> std::io::Result<Vec<IpAddr>> {
+    Ok(address::reachable(&if_addrs::get_if_addrs()?))
 }
 
 /// Milliseconds since 1970.

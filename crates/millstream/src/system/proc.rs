@@ -5,7 +5,6 @@
 
 use std::collections::HashSet;
 use std::fmt::Display;
-use std::net::IpAddr;
 
 use if_addrs::Interface;
 use mill_config::model::Stats;
@@ -28,8 +27,6 @@ pub(crate) struct Figures {
     pub(crate) disk: Option<Disk>,
     pub(crate) load: Option<Load>,
     pub(crate) network: Option<Network>,
-    /// Addresses of this machine; see `stats { network }`.
-    pub(crate) addresses: Vec<IpAddr>,
     /// Processors there are, and those in use.
     pub(crate) cpus: usize,
     pub(crate) cpus_online: usize,
@@ -274,7 +271,8 @@ impl Sampler {
     }
 
     fn memory(&mut self, now: u64) {
-        self.figures.memory = self.found("/proc/meminfo", Meminfo::current()).map(|info| to_memory(now, &info));
+        self.figures.memory =
+            self.found("/proc/meminfo", Meminfo::current()).map(|info| to_memory(now, &info));
     }
 
     fn disk(&mut self, now: u64) {
@@ -288,7 +286,8 @@ impl Sampler {
             None
         };
         let counters = count_disks(now, seen, &self.chosen, total);
-        self.figures.disk = Some(self.disks.as_ref().map_or(Disk::default(), |before| rates(before, &counters)));
+        self.figures.disk =
+            Some(self.disks.as_ref().map_or(Disk::default(), |before| rates(before, &counters)));
         self.disks = Some(counters);
     }
 
@@ -303,7 +302,6 @@ impl Sampler {
 
     fn network(&mut self, now: u64) {
         let interfaces = self.found("network interfaces", if_addrs::get_if_addrs()).unwrap_or_default();
-        self.figures.addresses = address::reachable(&interfaces);
         if let Some(devices) = self.found("/proc/net/dev", procfs::net::dev_status()) {
             let bytes = devices.into_values().map(|d| (d.name, d.recv_bytes, d.sent_bytes));
             self.figures.network = Some(sum_network(now, bytes, &interfaces));

@@ -1,18 +1,22 @@
 //! A live stream as an endless HTTP response.
 //!
 //! The response head goes out at once, whether or not somebody publishes; the body begins with the
-//! publish and ends with it. A shard writes; this task only reads, to notice when the peer goes.
+//! publish and ends with it. A shard writes; this task only reads, to notice when the peer goes. Over TLS it
+//! writes too.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 
 use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{self, HeaderValue};
 use mill_config::model::HttpRemux;
 use mill_hub::Tracks;
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
 use super::reply::{self, Reply};
@@ -67,11 +71,31 @@ pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream
         ended = seat.ended() => ended,
         () = until_gone(&reader) => Ended::Failed,
     };
+    report(ended, traffic.sent(), seat.skips());
+}
+
+/// The same over TLS: no shard can write there, so this task does both.
+pub(super) async fn serve_tls(ctx: Arc<Context>, request: Request, stream: TlsStream<TcpStream>) {
+    let Request { playing: Playing { vhost, watch, presence }, format, cors } = request;
+    let traffic = &presence.client().peer.traffic;
+    info!("https: play flv stream url={}", admit::stream_url(watch.stream().id()));
+    let greeting = response_head(format.chunked, cors);
+    let pace = admit::pace(&vhost);
+    drop(vhost);
+    let (mut reader, writer) = tokio::io::split(stream);
+    let lane = watch.stream().lane(Arc::new(format));
+    let skips = AtomicU32::new(0);
+    let ended = tokio::select! {
+        ended = ctx.fanout.deliver(lane, writer, greeting, pace, traffic, &skips) => ended,
+        () = until_silent(&mut reader) => Ended::Failed,
+    };
+    report(ended, traffic.sent(), skips.into_inner());
+}
+
+fn report(ended: Ended, sent: u64, skips: u32) {
     match ended {
-        Ended::Stream => {
-            info!("http: stream ended, ret=4040, sent={}, skips={}", traffic.sent(), seat.skips())
-        }
-        _ => info!("http: client disconnect peer, ret=1007, sent={}, skips={}", traffic.sent(), seat.skips()),
+        Ended::Stream => info!("http: stream ended, ret=4040, sent={sent}, skips={skips}"),
+        _ => info!("http: client disconnect peer, ret=1007, sent={sent}, skips={skips}"),
     }
 }
 
@@ -109,4 +133,16 @@ async fn until_gone(reader: &OwnedReadHalf) {
         }
     }
     debug!("http: viewer sent more than {MAX_CHATTER} bytes");
+}
+
+/// The same for a peer behind TLS.
+async fn until_silent(reader: &mut (impl AsyncRead + Unpin)) {
+    let mut heard = 0;
+    while heard <= MAX_CHATTER {
+        match reader.read(&mut [0; 256]).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => heard += n,
+        }
+    }
+    debug!("https: viewer sent more than {MAX_CHATTER} bytes");
 }

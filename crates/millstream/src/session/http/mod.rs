@@ -8,6 +8,7 @@
 //! Bounded: header size and number by hyper's limits below, the time for a request head and between
 //! requests by [`IDLE`]; bodies of requests are not read.
 
+mod auth;
 mod live;
 mod mount;
 pub(crate) mod reply;
@@ -26,6 +27,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tracing::{debug, info};
@@ -57,10 +59,44 @@ pub(crate) enum Door {
 /// Serves one connection to its end.
 pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, door: Door, socket: TcpStream, peer: SocketAddr) {
     info!("HTTP client ip={}", peer.ip());
+    let local = socket.local_addr().unwrap_or(peer);
+    // Boxed: what hyper needs is larger by far than what a viewer needs, and goes first.
+    let conversation = Box::pin(converse(ctx.clone(), cid, door, local, peer, socket));
+    if let Some((request, socket)) = conversation.await {
+        Box::pin(live::serve(ctx, request, socket)).await;
+    }
+}
+
+/// The same over TLS.
+pub(crate) async fn serve_tls(ctx: Arc<Context>, cid: u64, door: Door, socket: TcpStream, peer: SocketAddr) {
+    info!("HTTPS client ip={}", peer.ip());
+    let local = socket.local_addr().unwrap_or(peer);
+    let stream = match ctx.certificates.accept(door, socket).await {
+        Ok(stream) => stream,
+        Err(e) => return debug!("HTTPS client finished: {e}"),
+    };
+    let conversation = Box::pin(converse(ctx.clone(), cid, door, local, peer, stream));
+    if let Some((request, stream)) = conversation.await {
+        Box::pin(live::serve_tls(ctx, request, stream)).await;
+    }
+}
+
+/// Lets hyper answer requests, until there are no more or one wants a live stream: then the socket is given
+/// back with it.
+async fn converse<S>(
+    ctx: Arc<Context>,
+    cid: u64,
+    door: Door,
+    local: SocketAddr,
+    peer: SocketAddr,
+    socket: S,
+) -> Option<(live::Request, S)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let (to_live, live) = oneshot::channel();
     let to_live = Mutex::new(Some(to_live));
-    let local = socket.local_addr().unwrap_or(peer);
-    let connection = Arc::new(Connection { ctx: ctx.clone(), cid, door, local, peer, to_live });
+    let connection = Arc::new(Connection { ctx, cid, door, local, peer, to_live });
     let service = service_fn(move |request| handle(connection.clone(), request));
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -77,13 +113,11 @@ pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, door: Door, socket: TcpSt
                 Ok(()) => debug!("HTTP client finished"),
                 Err(e) => debug!("HTTP client finished: {e}"),
             }
-            return;
+            return None;
         }
     };
     // hyper has flushed every earlier response by now: it reads no further request before.
-    let socket = http.into_parts().io.into_inner();
-    // The connection's own state was larger by far than what a viewer needs.
-    Box::pin(live::serve(ctx, request, socket)).await;
+    Some((request, http.into_parts().io.into_inner()))
 }
 
 /// What the handlers of a connection's requests share.
@@ -112,6 +146,9 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
             return Ok(reply::options(crossdomain, cors));
         }
         if api::owns(&connection.ctx, connection.door, request.uri().path()) {
+            if !auth::permits(&config.http_api.auth, request.uri().path(), request.headers()) {
+                return Ok(reply::finish(auth::challenge(), cors));
+            }
             let answer = api::answer(&connection.ctx, connection.local, connection.peer, &request).await;
             return Ok(reply::finish(answer, cors));
         }

@@ -1,7 +1,7 @@
 //! Figures from texts as the kernel writes them, and one look at this machine.
 
 use std::io::Cursor;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use if_addrs::{IfAddr, IfOperStatus, Ifv4Addr, Ifv6Addr};
 use procfs::FromRead;
@@ -108,8 +108,8 @@ fn interfaces_are_public_or_private_and_count_once() {
         interface("eth0", "fe80::1".parse().unwrap()),
         interface("br0", "192.168.1.1".parse().unwrap()),
     ];
-    let devices =
-        [("lo", 1, 2), ("eth0", 10, 20), ("br0", 100, 200), ("port0", 1000, 2000)].map(|(n, r, s)| (n.to_owned(), r, s));
+    let devices = [("lo", 1, 2), ("eth0", 10, 20), ("br0", 100, 200), ("port0", 1000, 2000)]
+        .map(|(n, r, s)| (n.to_owned(), r, s));
     let sum = sum_network(5, devices.into_iter(), &interfaces);
     let expected = Network { time: 5, received: 10, sent: 20, received_inside: 101, sent_inside: 202 };
     assert_eq!(sum, expected);
@@ -127,7 +127,6 @@ fn a_look_at_this_machine() {
     assert!(first.usage.unwrap().max_rss > 1000 && first.memory.unwrap().total > 100_000);
     assert!(first.cpu.unwrap().total() > 100 && first.cpus >= first.cpus_online && first.cpus_online > 0);
     assert!(first.load.unwrap().uptime > 0.0 && first.network.is_some() && first.sockets.is_some());
-    assert!(!first.addresses.is_empty());
     assert_eq!((first.own.time, first.own.moved), (1_000_000, moved));
 
     let second = sampler.look(&stats(&[]), moved, 1_003_000);
