@@ -5,14 +5,18 @@
 
 mod harness;
 
+mod api_auth;
+mod api_system;
 mod busy;
 mod chunk_sizes;
 mod config_cli;
 mod demo;
 mod enhanced;
 mod gop_cache;
+mod heartbeat;
 mod hostile;
 mod httpflv;
+mod https;
 mod pause;
 mod publish_play;
 mod publish_timeout;

@@ -3,8 +3,10 @@
 
 use crate::harness::SOON;
 use crate::harness::client::{Player, Publisher};
+use crate::harness::http::Http;
 use crate::harness::media::{FlvViewer, Viewer, avc, kind, serial};
-use crate::harness::server::{Conf, Server};
+use crate::harness::server::{Conf, Ports, Server, local};
+use crate::harness::tls::Pair;
 use mill_media::flv::demux::Tag;
 use mill_media::frame::FrameKind;
 use std::time::Instant;
@@ -93,6 +95,24 @@ fn a_slow_http_viewer_costs_nobody_anything() {
     let mut publisher = Publisher::start(&server, "live/s");
     publisher.send(9, 0, &crate::harness::media::avc_header());
     let mut slow = FlvViewer::open(&server, "/live/s.flv");
+    let seen = story(&server, &mut slow, &mut publisher);
+    assert_resumed_at_a_keyframe(&seen);
+}
+
+#[test]
+fn a_slow_viewer_over_tls_costs_nobody_anything() {
+    let (pair, port) = (Pair::new(), Ports::free().http);
+    let server = Server::start_with(|command, ports, dir| {
+        pair.write(dir);
+        let https =
+            format!("https {{ enabled on; listen 127.0.0.1:{port}; key server.key; cert server.crt; }}");
+        let conf = Conf::vhost("play { queue_length 1; }").text(ports, dir);
+        std::fs::write(dir.join("srs.conf"), conf.replace("dir \"", &format!("{https} dir \""))).unwrap();
+        command.args(["-c", "srs.conf"]);
+    });
+    let mut publisher = Publisher::start(&server, "live/s");
+    publisher.send(9, 0, &crate::harness::media::avc_header());
+    let mut slow = FlvViewer::new(Http::get_tls(local(port), &pair, "/live/s.flv"));
     let seen = story(&server, &mut slow, &mut publisher);
     assert_resumed_at_a_keyframe(&seen);
 }

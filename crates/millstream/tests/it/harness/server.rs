@@ -160,6 +160,11 @@ impl Server {
         self.ports
     }
 
+    /// Where the API answers.
+    pub(crate) fn api_addr(&self) -> SocketAddr {
+        local(self.ports.api)
+    }
+
     /// Where RTMP is spoken.
     pub(crate) fn rtmp_addr(&self) -> SocketAddr {
         local(self.ports.rtmp)
@@ -255,7 +260,8 @@ fn raise_open_files() {
     });
 }
 
-fn local(port: u16) -> SocketAddr {
+/// A port of this machine's loopback.
+pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 
