@@ -228,7 +228,10 @@ impl Slot {
 
 /// Two files as they were at some moment.
 #[derive(PartialEq, Eq)]
-struct Stamp([(PathBuf, Option<(i64, i64, u64, u64)>); 2]);
+struct Stamp([(PathBuf, Option<Mark>); 2]);
+
+/// Time of change, size and number of a file: what differs once it has been written or replaced.
+type Mark = (i64, i64, u64, u64);
 
 impl Stamp {
     fn of(conf: &Https) -> Self {
