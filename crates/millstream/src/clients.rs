@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 pub(crate) struct Traffic {
     received: AtomicU64,
     sent: AtomicU64,
-    /// What of both was put to the account of [`Moved`] when an earlier client of the connection left.
+    /// What of both was put to the account of those who have left, when an earlier client of the connection left.
     settled: Mutex<(u64, u64)>,
 }
 
@@ -107,16 +107,6 @@ pub(crate) struct Client {
     pub(crate) since: Instant,
 }
 
-/// What all clients together have moved since the start, those who have left included.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Moved {
-    /// Clients there are now.
-    pub(crate) clients: usize,
-    /// Bytes read from peers, and written to them.
-    pub(crate) received: u64,
-    pub(crate) sent: u64,
-}
-
 /// All clients of a server. Cheap to clone; clones are the same table.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Clients(Arc<Mutex<Table>>);
@@ -124,8 +114,8 @@ pub(crate) struct Clients(Arc<Mutex<Table>>);
 #[derive(Debug, Default)]
 struct Table {
     present: BTreeMap<u64, Arc<Client>>,
-    /// What those who have left had moved.
-    departed: Moved,
+    /// Bytes received from and sent to those who have left.
+    departed: (u64, u64),
 }
 
 impl Clients {
@@ -146,16 +136,15 @@ impl Clients {
         self.0.lock().present.values().cloned().collect()
     }
 
-    /// What was moved so far.
-    pub(crate) fn moved(&self) -> Moved {
+    /// How many clients there are, and the bytes received from and sent to all there ever were.
+    pub(crate) fn moved(&self) -> (usize, u64, u64) {
         let table = self.0.lock();
-        let mut moved = Moved { clients: table.present.len(), ..table.departed };
+        let (mut received, mut sent) = table.departed;
         for client in table.present.values() {
-            let (received, sent) = client.peer.traffic.unsettled();
-            moved.received += received;
-            moved.sent += sent;
+            let (r, s) = client.peer.traffic.unsettled();
+            (received, sent) = (received + r, sent + s);
         }
-        moved
+        (table.present.len(), received, sent)
     }
 }
 
@@ -177,8 +166,8 @@ impl Drop for Presence {
         let mut table = self.clients.0.lock();
         table.present.remove(&self.client.peer.id);
         let (received, sent) = self.client.peer.traffic.settle();
-        table.departed.received += received;
-        table.departed.sent += sent;
+        table.departed.0 += received;
+        table.departed.1 += sent;
     }
 }
 
@@ -209,19 +198,19 @@ mod tests {
         let presence = clients.enter(client);
         assert_eq!(clients.get(7).unwrap().stream, presence.client().stream);
         presence.client().peer.traffic.add_sent(5);
-        assert_eq!(clients.moved(), Moved { clients: 1, received: 0, sent: 5 });
+        assert_eq!(clients.moved(), (1, 0, 5));
         let traffic = presence.client().peer.traffic.clone();
         drop(presence);
         assert!(clients.get(7).is_none() && clients.all().is_empty());
-        assert_eq!(clients.moved(), Moved { clients: 0, received: 0, sent: 5 });
+        assert_eq!(clients.moved(), (0, 0, 5));
 
         // The same connection once more: what it moved before is not counted twice.
         traffic.add_received(2);
         let peer = Peer { traffic, ..peer };
         let client = Client { peer, kind: Kind::Play, stream, param: String::new(), since: Instant::now() };
         let presence = clients.enter(client);
-        assert_eq!(clients.moved(), Moved { clients: 1, received: 2, sent: 5 });
+        assert_eq!(clients.moved(), (1, 2, 5));
         drop(presence);
-        assert_eq!(clients.moved(), Moved { clients: 0, received: 2, sent: 5 });
+        assert_eq!(clients.moved(), (0, 2, 5));
     }
 }

@@ -114,13 +114,13 @@ pub(crate) fn summaries_of(ctx: &Context) -> Summaries {
             net_recvi_bytes: network.received_inside,
             net_sendi_bytes: network.sent_inside,
             srs_sample_time: figures.own.time,
-            srs_recv_bytes: figures.own.moved.received,
-            srs_send_bytes: figures.own.moved.sent,
+            srs_recv_bytes: figures.own.received,
+            srs_send_bytes: figures.own.sent,
             conn_sys: sockets.tcp,
             conn_sys_et: sockets.established,
             conn_sys_tw: sockets.time_wait,
             conn_sys_udp: sockets.udp,
-            conn_srs: figures.own.moved.clients,
+            conn_srs: figures.own.clients,
         },
     }
 }

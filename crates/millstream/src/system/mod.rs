@@ -16,8 +16,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::watch;
 
 use crate::session::Context;
-use proc::Sampler;
 pub(crate) use proc::{Figures, part};
+use proc::{Own, Sampler};
 
 /// Time from one look to the next: processor, connections and traffic. Disk and memory are looked at every
 /// second time, load and network every third: 3, 6 and 9 s, as SRS does.
@@ -64,9 +64,9 @@ impl System {
         loop {
             clock.tick().await;
             let stats = ctx.config.load().stats.clone();
-            let moved = ctx.clients.moved();
+            let own = own(&ctx);
             let look = move || {
-                let figures = sampler.look(&stats, moved, now_ms());
+                let figures = sampler.look(&stats, own);
                 (sampler, figures)
             };
             match tokio::task::spawn_blocking(look).await {
@@ -79,6 +79,11 @@ impl System {
             }
         }
     }
+}
+
+fn own(ctx: &Context) -> Own {
+    let (clients, received, sent) = ctx.clients.moved();
+    Own { time: now_ms(), clients, received, sent }
 }
 
 /// The addresses a peer may reach this machine at; see `stats { network }`. Asks the system: not for a task

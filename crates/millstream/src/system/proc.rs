@@ -13,7 +13,6 @@ use procfs::{Current, CurrentSI, DiskStats, KernelStats, LoadAverage, Meminfo, U
 use tracing::warn;
 
 use super::address;
-use crate::clients::Moved;
 
 /// Everything that was seen, each group at its own time; a group is `None` until it has been.
 #[derive(Debug, Clone, Default)]
@@ -84,10 +83,14 @@ pub(crate) struct Sockets {
 }
 
 /// The server's own clients, and their bytes since the start.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Own {
+    /// In milliseconds since 1970: that of the whole look.
     pub(crate) time: u64,
-    pub(crate) moved: Moved,
+    /// Clients there are now.
+    pub(crate) clients: usize,
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
 }
 
 /// Memory in kilobytes.
@@ -193,9 +196,9 @@ struct Counters {
 }
 
 impl Sampler {
-    /// One look. `now` is in milliseconds since 1970.
-    pub(super) fn look(&mut self, stats: &Stats, moved: Moved, now: u64) -> Figures {
-        let own = Own { time: now, moved };
+    /// One look at everything that is due, at the time of `own`.
+    pub(super) fn look(&mut self, stats: &Stats, own: Own) -> Figures {
+        let now = own.time;
         if !stats.enabled {
             *self = Self::default();
             self.figures.own = own;

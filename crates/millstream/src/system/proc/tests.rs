@@ -121,19 +121,19 @@ fn interfaces_are_public_or_private_and_count_once() {
 #[test]
 fn a_look_at_this_machine() {
     let mut sampler = Sampler::default();
-    let moved = Moved { clients: 3, received: 4, sent: 5 };
-    let first = sampler.look(&stats(&[]), moved, 1_000_000);
+    let own = |time| Own { time, clients: 3, received: 4, sent: 5 };
+    let first = sampler.look(&stats(&[]), own(1_000_000));
     assert_eq!(first.process.as_ref().unwrap().stat.pid, std::process::id() as i32);
     assert!(first.usage.unwrap().max_rss > 1000 && first.memory.unwrap().total > 100_000);
     assert!(first.cpu.unwrap().total() > 100 && first.cpus >= first.cpus_online && first.cpus_online > 0);
     assert!(first.load.unwrap().uptime > 0.0 && first.network.is_some() && first.sockets.is_some());
-    assert_eq!((first.own.time, first.own.moved), (1_000_000, moved));
+    assert_eq!(first.own, own(1_000_000));
 
-    let second = sampler.look(&stats(&[]), moved, 1_003_000);
+    let second = sampler.look(&stats(&[]), own(1_003_000));
     assert_eq!(second.process.unwrap().time, 1_003_000);
     assert_eq!(second.memory, first.memory, "looked at every second time only");
 
     let off = mill_config::model::Stats { enabled: false, ..stats(&[]) };
-    let none = sampler.look(&off, moved, 1_006_000);
-    assert!(none.process.is_none() && none.memory.is_none() && none.own.moved == moved);
+    let none = sampler.look(&off, own(1_006_000));
+    assert!(none.process.is_none() && none.memory.is_none() && none.own.clients == 3);
 }
