@@ -106,7 +106,10 @@ impl Certificates {
         }
     }
 
-    /// Does the handshake. `None`: there is nobody to talk to.
+    /// Does the handshake.
+    ///
+    /// # Errors
+    /// If the peer does something else, or nothing in time: there is nobody to talk to.
     pub(crate) async fn accept(&self, door: Door, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
         let acceptor = TlsAcceptor::from(self.slot(door).config.clone());
         let handshake = async {

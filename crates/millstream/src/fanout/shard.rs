@@ -75,10 +75,6 @@ impl Inbox {
         self.state.lock().pace.take()
     }
 
-    pub(super) fn close(&self) {
-        self.state.lock().closed = true;
-    }
-
     /// Makes the shard look at its viewers' flags.
     pub(super) fn poke(&self) {
         self.state.lock().poked = true;

@@ -18,7 +18,7 @@ use tokio::time::{sleep_until, timeout};
 use super::course::{At, Course};
 use super::pace::Pace;
 use super::shard::{Inbox, WRITE_TIMEOUT};
-use super::{Ended, Fanout, Shared};
+use super::{Ended, Fanout, LaneKey, Shared};
 use crate::clients::Traffic;
 
 impl Fanout {
@@ -33,10 +33,9 @@ impl Fanout {
         traffic: &Traffic,
         skips: &AtomicU32,
     ) -> Ended {
-        let reader = lane.reader();
         let solo = Solo {
-            place: Place::take(self.0.clone(), lane),
-            reader,
+            place: Place::take(self.0.clone(), &lane),
+            reader: lane.reader(),
             course: Course::new(greeting),
             pace,
             batches: Vec::new(),
@@ -119,23 +118,30 @@ impl Solo {
 struct Place {
     shared: Arc<Shared>,
     inbox: Arc<Inbox>,
-    lane: Arc<Lane>,
+    key: LaneKey,
 }
 
 impl Place {
-    fn take(shared: Arc<Shared>, lane: Arc<Lane>) -> Self {
+    fn take(shared: Arc<Shared>, lane: &Lane) -> Self {
         let inbox = Arc::new(Inbox::single());
         let key = (lane.stream().id().clone(), lane.format().key());
-        shared.lanes.lock().entry(key).or_default().push(inbox.clone());
+        shared.lanes.lock().entry(key.clone()).or_default().push(inbox.clone());
         shared.viewers.fetch_add(1, Ordering::Relaxed);
-        Self { shared, inbox, lane }
+        Self { shared, inbox, key }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.inbox.close();
         self.shared.viewers.fetch_sub(1, Ordering::Relaxed);
-        self.shared.forget(&self.lane);
+        let mut lanes = self.shared.lanes.lock();
+        let Some(shards) = lanes.get_mut(&self.key) else { return };
+        // Only itself: thousands of them may end in one moment.
+        if let Some(at) = shards.iter().position(|inbox| Arc::ptr_eq(inbox, &self.inbox)) {
+            shards.swap_remove(at);
+        }
+        if shards.is_empty() {
+            lanes.remove(&self.key);
+        }
     }
 }
