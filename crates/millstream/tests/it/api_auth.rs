@@ -4,7 +4,7 @@ use crate::harness::ffmpeg::tool;
 use crate::harness::http::{Body, Http};
 use crate::harness::process::Process;
 use crate::harness::server::{Conf, Server};
-use crate::harness::{PATIENCE, SOON};
+use crate::harness::{PATIENCE, SOON, wait_until};
 use std::net::SocketAddr;
 
 fn server(auth: &str) -> Server {
@@ -76,5 +76,5 @@ fn no_password_lets_nobody_in() {
     // `admin:`.
     let empty = "Authorization: Basic YWRtaW46\r\n";
     assert_eq!(ask(server.api_addr(), "/api/v1/versions", empty).head.status, 401);
-    assert!(server.log().contains("lets nobody in"));
+    wait_until("a warning", SOON, || server.log().contains("lets nobody in"));
 }

@@ -265,8 +265,7 @@ fn a_new_certificate_is_taken_while_viewers_go_on() {
     std::fs::write(secure.server.dir().join("server.crt"), Pair::new().cert).unwrap();
     let warned = || secure.server.log().matches("the certificate in use stays").count();
     wait_until("a warning", SOON, || warned() > 0);
-    let log = secure.server.log();
-    assert!(log.contains("server.crt and the key"), "{log}");
+    wait_until("it names both files", SOON, || secure.server.log().contains("server.crt and the key"));
     assert!(gives(&secure, &next), "the one before stays");
 
     // Nor none at all.
@@ -283,7 +282,7 @@ fn a_new_certificate_is_taken_while_viewers_go_on() {
 #[test]
 fn an_expired_certificate_is_served_with_a_warning() {
     let secure = Secure::with(Pair::of_years(2020, 2021));
-    assert!(secure.server.log().contains("server.crt has expired"));
+    wait_until("a warning", SOON, || secure.server.log().contains("server.crt has expired"));
     let said = curl(&format!("-k https://127.0.0.1:{}/api/v1/versions", secure.tls.http));
     assert!(said.contains("\"code\":0"));
 }
