@@ -3,18 +3,20 @@
 use crate::harness::ffmpeg::tool;
 use crate::harness::http::{Body, Http};
 use crate::harness::process::Process;
-use crate::harness::server::{Conf, Server};
+use crate::harness::server::{Conf, Server, await_port};
 use crate::harness::{PATIENCE, SOON, wait_until};
 use std::net::SocketAddr;
 
 fn server(auth: &str) -> Server {
-    Server::start_with(|command, ports, dir| {
+    let server = Server::start_with(|command, ports, dir| {
         let conf = Conf::default().text(ports, dir);
         let conf =
             conf.replace("http_api { enabled on;", &format!("http_api {{ enabled on; auth {{ {auth} }}"));
         std::fs::write(dir.join("srs.conf"), conf).unwrap();
         command.args(["-c", "srs.conf"]);
-    })
+    });
+    await_port(server.api_addr());
+    server
 }
 
 fn ask(addr: SocketAddr, path: &str, headers: &str) -> Body {

@@ -6,7 +6,7 @@ use crate::harness::ffmpeg::{decode, probe, publish_both, tool};
 use crate::harness::http::{End, Got, Http, Raw};
 use crate::harness::media::{FlvViewer, Viewer, avc, avc_header, serial};
 use crate::harness::process::Process;
-use crate::harness::server::{Folder, Ports, Server, binary, local};
+use crate::harness::server::{Folder, Ports, Server, await_port, binary, local};
 use crate::harness::tls::Pair;
 use crate::harness::{Noise, PATIENCE, SOON, wait_until};
 use std::net::SocketAddr;
@@ -54,6 +54,7 @@ impl Secure {
             std::fs::write(dir.join("srs.conf"), text(ports, dir, tls)).unwrap();
             command.args(["-c", "srs.conf"]);
         });
+        [tls.http, tls.api].map(|port| await_port(local(port)));
         Self { server, pair, tls }
     }
 
@@ -322,6 +323,7 @@ fn one_port_for_api_and_streams_is_one_port_over_tls() {
         std::fs::write(dir.join("srs.conf"), text).unwrap();
         command.args(["-c", "srs.conf"]);
     });
+    await_port(local(tls.http));
     let _publisher = live(&server);
     FlvViewer::new(Http::get_tls(local(tls.http), &pair, "/live/s.flv")).until_serial(4);
     let body = Http::get_tls(local(tls.http), &pair, "/api/v1/summaries");

@@ -5,7 +5,7 @@ use crate::harness::SOON;
 use crate::harness::client::{Player, Publisher};
 use crate::harness::http::Http;
 use crate::harness::media::{FlvViewer, Viewer, avc, kind, serial};
-use crate::harness::server::{Conf, Ports, Server, local};
+use crate::harness::server::{Conf, Ports, Server, await_port, local};
 use crate::harness::tls::Pair;
 use mill_media::flv::demux::Tag;
 use mill_media::frame::FrameKind;
@@ -110,6 +110,7 @@ fn a_slow_viewer_over_tls_costs_nobody_anything() {
         std::fs::write(dir.join("srs.conf"), conf.replace("dir \"", &format!("{https} dir \""))).unwrap();
         command.args(["-c", "srs.conf"]);
     });
+    await_port(local(port));
     let mut publisher = Publisher::start(&server, "live/s");
     publisher.send(9, 0, &crate::harness::media::avc_header());
     let mut slow = FlvViewer::new(Http::get_tls(local(port), &pair, "/live/s.flv"));
