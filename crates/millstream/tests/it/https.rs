@@ -54,7 +54,9 @@ impl Secure {
             std::fs::write(dir.join("srs.conf"), text(ports, dir, tls)).unwrap();
             command.args(["-c", "srs.conf"]);
         });
-        [tls.http, tls.api].map(|port| await_port(local(port)));
+        for port in [tls.http, tls.api] {
+            await_port(local(port));
+        }
         Self { server, pair, tls }
     }
 
