@@ -22,6 +22,7 @@ use tracing::{error, info, warn};
 
 use crate::clients::Clients;
 use crate::fanout::Fanout;
+use crate::identity::Identity;
 use crate::listen::{self, Connections};
 use crate::session::http::Door;
 use crate::session::{Context, http, rtmp};
@@ -102,7 +103,10 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     let seed = RandomState::new().hash_one(std::process::id());
     let tasks = Tasks::new(seed);
     let max_connections = snapshot.global.max_connections as usize;
+    let identity = Arc::new(Identity::new(std::process::id(), seed));
     let context = Arc::new(Context {
+        identity,
+        tasks: tasks.clone(),
         hub: Hub::default(),
         fanout: Fanout::new(tasks.clone(), workers),
         clients: Clients::default(),

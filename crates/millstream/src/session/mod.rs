@@ -15,12 +15,16 @@ use mill_hub::Hub;
 
 use crate::clients::Clients;
 use crate::fanout::Fanout;
+use crate::identity::Identity;
 use crate::listen::Connections;
+use crate::tasks::Tasks;
 
 /// What every session may use. One per server.
 pub(crate) struct Context {
     /// The configuration in force; a session reads it when it makes a decision.
     pub(crate) config: ArcSwap<Snapshot>,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) tasks: Tasks,
     pub(crate) hub: Hub,
     pub(crate) fanout: Fanout,
     pub(crate) clients: Clients,

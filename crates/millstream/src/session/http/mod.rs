@@ -59,7 +59,8 @@ pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, door: Door, socket: TcpSt
     info!("HTTP client ip={}", peer.ip());
     let (to_live, live) = oneshot::channel();
     let to_live = Mutex::new(Some(to_live));
-    let connection = Arc::new(Connection { ctx: ctx.clone(), cid, door, peer, to_live });
+    let local = socket.local_addr().unwrap_or(peer);
+    let connection = Arc::new(Connection { ctx: ctx.clone(), cid, door, local, peer, to_live });
     let service = service_fn(move |request| handle(connection.clone(), request));
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -90,6 +91,7 @@ struct Connection {
     ctx: Arc<Context>,
     cid: u64,
     door: Door,
+    local: SocketAddr,
     peer: SocketAddr,
     /// Where the request that takes the connection over goes; empty once there was one.
     to_live: Mutex<Option<oneshot::Sender<live::Request>>>,
@@ -109,8 +111,9 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
         if request.method() == Method::OPTIONS {
             return Ok(reply::options(crossdomain, cors));
         }
-        if request.uri().path().starts_with("/api/") || connection.door == Door::Api {
-            return Ok(reply::finish(api::answer(&request), cors));
+        if api::owns(&connection.ctx, connection.door, request.uri().path()) {
+            let answer = api::answer(&connection.ctx, connection.local, connection.peer, &request).await;
+            return Ok(reply::finish(answer, cors));
         }
         let Some((asked, remux)) = mount::find(&config, &request) else {
             return Ok(reply::finish(reply::not_found(), cors));

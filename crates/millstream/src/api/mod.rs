@@ -1,0 +1,77 @@
+//! The HTTP API: SRS's paths, field names, types and units.
+//!
+//! [`ROUTES`] is the whole of it, one line per resource; a resource is a file of this folder with a struct
+//! for its answer and a function that fills it. Everything that does not depend on the resource is done
+//! here: which route, which method, JSONP. CORS headers and OPTIONS are the connection's
+//! ([`crate::session::http`]). Handlers only read shared state, under locks that no session waits for, and
+//! nothing a request says is kept. Bodies of requests are not read.
+
+pub(crate) mod answer;
+pub(crate) mod asked;
+mod index;
+mod route;
+mod versions;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use hyper::{Request, Response};
+
+use crate::session::Context;
+use crate::session::http::{Door, Reply};
+pub(crate) use answer::Answer;
+pub(crate) use asked::Asked;
+use asked::Query;
+use route::{Found, Methods::Get, Route, now};
+
+/// All resources, in the order in which the index names them. The path of one that ends in `/` is also the
+/// beginning of those of its items.
+#[rustfmt::skip] // one resource, one line
+pub(crate) static ROUTES: &[Route] = &[
+    now("/api/", Get, index::api, "the versions of the API"),
+    now("/api/v1/", Get, index::v1, "the resources of version 1"),
+    now("/api/v1/versions", Get, versions::get, "the version of the server"),
+];
+
+/// Whether a path belongs to the API at that door. The delivery port answers for versions only, unless it
+/// is the API's port too.
+pub(crate) fn owns(ctx: &Context, door: Door, path: &str) -> bool {
+    match door {
+        Door::Api => true,
+        Door::Delivery => {
+            let config = ctx.config.load();
+            let one_port = config.http_api.enabled && config.http_api.listen == config.http_server.listen;
+            path == "/api/v1/versions" || one_port && (path.starts_with("/api/") || path == "/api")
+        }
+    }
+}
+
+/// Answers a request whose path is the API's.
+pub(crate) async fn answer<B>(
+    ctx: &Arc<Context>,
+    local: SocketAddr,
+    peer: SocketAddr,
+    request: &Request<B>,
+) -> Response<Reply> {
+    let query = Query::new(request.uri().query().unwrap_or(""));
+    let callback = query.get("callback").filter(|name| !name.is_empty());
+    let method = match asked::method(request.method(), &query, callback.is_some()) {
+        Some(method) => method,
+        None => request.method().clone(),
+    };
+    let answer = match route::find(ROUTES, request.uri().path()) {
+        _ if callback.as_deref().is_some_and(|name| !asked::is_safe_name(name)) => {
+            return Answer::code(answer::JSONP).last().respond(None);
+        }
+        Found::Unclean => Answer::code(answer::UNCLEAN_PATH).last(),
+        Found::Nothing => Answer::not_found(),
+        Found::Slash => Answer::redirect(request.uri()),
+        Found::Route(route, rest) if route.methods.allow(&method) => {
+            let headers = request.headers();
+            let asked = Asked { ctx, method, uri: request.uri(), rest, query: &query, headers, local, peer };
+            route.handler.call(&asked).await
+        }
+        Found::Route(route, _) => Answer::not_allowed(route.methods),
+    };
+    answer.respond(callback.as_deref())
+}

@@ -1,0 +1,26 @@
+//! `/api/v1/versions`: the SRS whose interfaces we speak, because scripts compare it.
+
+use serde::Serialize;
+
+use super::{Answer, Asked};
+use crate::identity;
+
+#[derive(Serialize)]
+pub(super) struct Versions {
+    data: Data,
+}
+
+#[derive(Serialize)]
+struct Data {
+    major: u32,
+    minor: u32,
+    revision: u32,
+    version: &'static str,
+}
+
+pub(super) fn get(asked: &Asked<'_>) -> Answer {
+    let mut numbers = identity::SRS_VERSION.split('.').map(|number| number.parse().unwrap_or(0));
+    let mut number = || numbers.next().unwrap_or(0);
+    let (major, minor, revision) = (number(), number(), number());
+    Answer::ok(asked.ctx, &Versions { data: Data { major, minor, revision, version: identity::SRS_VERSION } })
+}
