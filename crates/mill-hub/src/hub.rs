@@ -68,6 +68,11 @@ impl Hub {
         Watch::new(self.stream(id))
     }
 
+    /// The stream of that name, if it is published or watched.
+    pub fn find(&self, id: &StreamId) -> Option<Arc<Stream>> {
+        self.0.0.lock().get(id).and_then(Weak::upgrade)
+    }
+
     /// All streams that are published or watched, in no order.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
         self.0.0.lock().values().filter_map(Weak::upgrade).collect()

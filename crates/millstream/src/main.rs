@@ -11,6 +11,7 @@ mod listen;
 mod log;
 mod server;
 mod session;
+mod stats;
 mod tasks;
 mod wire;
 

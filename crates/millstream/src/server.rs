@@ -26,6 +26,7 @@ use crate::identity::Identity;
 use crate::listen::{self, Connections};
 use crate::session::http::Door;
 use crate::session::{Context, http, rtmp};
+use crate::stats::{self, Process};
 use crate::tasks::Tasks;
 use crate::{demo, identity, log};
 
@@ -105,16 +106,18 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     let max_connections = snapshot.global.max_connections as usize;
     let identity = Arc::new(Identity::new(std::process::id(), seed));
     let context = Arc::new(Context {
-        identity,
+        process: Process::default(),
+        identity: identity.clone(),
         tasks: tasks.clone(),
         hub: Hub::default(),
         fanout: Fanout::new(tasks.clone(), workers),
-        clients: Clients::default(),
+        clients: Clients::new(identity),
         connections: Arc::new(Connections::new(max_connections)),
         seed,
         config: ArcSwap::from_pointee(snapshot),
     });
     listeners.accept(&tasks, &context);
+    tasks.spawn(tasks.next_id(), stats::run(context.clone()));
     if demo {
         tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
     }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use hyper::{HeaderMap, Method, Uri};
@@ -52,6 +53,18 @@ impl<'a> Query<'a> {
         self.get(name).unwrap_or_default()
     }
 
+    /// The part of a list of `all` that `start` and `count` ask for, if they are there. A count that is no
+    /// number, or 0, is 10, as in SRS.
+    pub(crate) fn page(&self, all: usize) -> Option<Range<usize>> {
+        const USUAL: usize = 10;
+        if self.get("start").is_none() && self.get("count").is_none() {
+            return None;
+        }
+        let start = self.number("start").unwrap_or(0).min(all);
+        let count = self.number("count").filter(|&count| count > 0).unwrap_or(USUAL);
+        Some(start..start.saturating_add(count).min(all))
+    }
+
     /// A parameter that is a whole number; `None` for anything else.
     pub(crate) fn number(&self, name: &str) -> Option<usize> {
         self.get(name)?.parse().ok()
@@ -93,6 +106,17 @@ mod tests {
         assert!(query.get("flag").is_some() && query.get("none").is_none());
         assert_eq!(query.text("c"), "\u{fffd}");
         assert_eq!(query.number("b"), None);
+    }
+
+    #[test]
+    fn pages_stay_within_the_list() {
+        let page = |text| Query::new(text).page(25);
+        assert_eq!(page(""), None);
+        assert_eq!(page("start=20"), Some(20..25));
+        assert_eq!(page("count=1"), Some(0..1));
+        assert_eq!(page("count=0&start=3"), Some(3..13));
+        assert_eq!(page("start=99&count=99999999999999999999"), Some(25..25));
+        assert_eq!(page("start=-1&count=18446744073709551615"), Some(0..25));
     }
 
     #[test]

@@ -8,30 +8,60 @@
 
 pub(crate) mod answer;
 pub(crate) mod asked;
+mod clients;
+mod clusters;
 mod index;
+mod openapi;
 mod route;
+mod streams;
 mod versions;
+mod vhosts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::{Request, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::session::Context;
 use crate::session::http::{Door, Reply};
+use crate::stats;
 pub(crate) use answer::Answer;
 pub(crate) use asked::Asked;
 use asked::Query;
-use route::{Found, Methods::Get, Route, now};
+use openapi::{bare, enveloped};
+use route::Methods::{Any, Get, GetDelete};
+use route::{Found, Route, now};
 
 /// All resources, in the order in which the index names them. The path of one that ends in `/` is also the
 /// beginning of those of its items.
 #[rustfmt::skip] // one resource, one line
 pub(crate) static ROUTES: &[Route] = &[
-    now("/api/", Get, index::api, "the versions of the API"),
-    now("/api/v1/", Get, index::v1, "the resources of version 1"),
-    now("/api/v1/versions", Get, versions::get, "the version of the server"),
+    now("/api/", Get, index::api, "the versions of the API").shape(enveloped::<index::Api>),
+    now("/api/v1/", Get, index::v1, "the resources of version 1").shape(enveloped::<index::V1>),
+    now("/api/v1/versions", Get, versions::get, "the version of the server").shape(enveloped::<versions::Versions>),
+    now("/api/v1/vhosts/", Get, vhosts::get, "the vhosts, or one of them").shape(enveloped::<vhosts::Vhosts>).item(enveloped::<vhosts::OneVhost>),
+    now("/api/v1/streams/", Get, streams::get, "the streams, or one of them").shape(enveloped::<streams::Streams>).item(enveloped::<streams::OneStream>),
+    now("/api/v1/clients/", GetDelete, clients::answer, "the clients by start and count, or one of them; DELETE cuts it off").shape(enveloped::<clients::Clients>).item(enveloped::<clients::OneClient>),
+    now("/api/v1/clusters", Any, clusters::answer, "where a stream is published").shape(bare::<clusters::Clusters>),
+    now("/api/v1/openapi.json", Get, openapi::get, "this API, described for machines"),
 ];
+
+/// Rates over 30 s as the API writes them.
+#[derive(Serialize, ToSchema)]
+struct Kbps {
+    /// kbit/s received from clients.
+    recv_30s: u64,
+    /// kbit/s sent to clients.
+    send_30s: u64,
+}
+
+impl From<stats::Kbps> for Kbps {
+    fn from(kbps: stats::Kbps) -> Self {
+        Self { recv_30s: kbps.received.round() as u64, send_30s: kbps.sent.round() as u64 }
+    }
+}
 
 /// Whether a path belongs to the API at that door. The delivery port answers for versions only, unless it
 /// is the API's port too.

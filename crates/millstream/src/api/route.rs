@@ -4,6 +4,7 @@
 use futures_util::future::BoxFuture;
 use hyper::Method;
 
+use super::openapi::Shape;
 use super::{Answer, Asked};
 
 /// The methods a resource has; HEAD goes with GET, OPTIONS is answered before.
@@ -58,6 +59,22 @@ pub(crate) struct Route {
     pub(super) handler: Handler,
     /// For the index.
     pub(crate) doc: &'static str,
+    /// What its answer looks like, if the description of the API tells.
+    pub(super) shape: Option<fn() -> Shape>,
+    /// The same for one thing of the list it is.
+    pub(super) item: Option<fn() -> Shape>,
+}
+
+impl Route {
+    pub(super) const fn shape(mut self, shape: fn() -> Shape) -> Self {
+        self.shape = Some(shape);
+        self
+    }
+
+    pub(super) const fn item(mut self, shape: fn() -> Shape) -> Self {
+        self.item = Some(shape);
+        self
+    }
 }
 
 /// A resource that is answered without waiting.
@@ -67,7 +84,7 @@ pub(super) const fn now(
     handler: fn(&Asked<'_>) -> Answer,
     doc: &'static str,
 ) -> Route {
-    Route { path, methods, handler: Handler::Now(handler), doc }
+    Route { path, methods, handler: Handler::Now(handler), doc, shape: None, item: None }
 }
 
 /// A resource that has to wait.
@@ -78,7 +95,7 @@ pub(super) const fn later(
     handler: for<'a> fn(&'a Asked<'a>) -> BoxFuture<'a, Answer>,
     doc: &'static str,
 ) -> Route {
-    Route { path, methods, handler: Handler::Later(handler), doc }
+    Route { path, methods, handler: Handler::Later(handler), doc, shape: None, item: None }
 }
 
 /// What became of a path.

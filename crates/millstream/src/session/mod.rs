@@ -17,6 +17,7 @@ use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::identity::Identity;
 use crate::listen::Connections;
+use crate::stats::Process;
 use crate::tasks::Tasks;
 
 /// What every session may use. One per server.
@@ -29,6 +30,7 @@ pub(crate) struct Context {
     pub(crate) fanout: Fanout,
     pub(crate) clients: Clients,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) process: Process,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,
 }

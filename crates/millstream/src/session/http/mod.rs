@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap};
+use hyper::header;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
@@ -33,7 +33,7 @@ use tracing::{debug, info};
 use super::Context;
 use super::admit;
 use crate::api;
-use crate::clients::Peer;
+use crate::clients::{Peer, Traffic};
 pub(crate) use reply::Reply;
 
 /// A connection that has not sent a whole request head in this time is closed; SRS's idle time.
@@ -125,7 +125,7 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
             return Ok(reply::finish(reply::not_allowed("GET, HEAD, OPTIONS"), cors));
         }
         let format = live::format(remux, request.version() >= Version::HTTP_11);
-        let peer = connection.describe(&asked, request.headers());
+        let peer = connection.describe(&asked, &request);
         let playing = match admit::play(&connection.ctx, &peer, asked).await {
             Ok(playing) => playing,
             Err(refusal) => return Ok(reply::finish(reply::refused(refusal), cors)),
@@ -140,15 +140,24 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
 
 impl Connection {
     /// Who wants to play, in the terms of an RTMP client.
-    fn describe(&self, asked: &admit::Request, headers: &HeaderMap) -> Peer {
-        let page_url = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
+    fn describe<B>(&self, asked: &admit::Request, request: &Request<B>) -> Peer {
+        let traffic = Traffic::default();
+        traffic.add_received(head_size(request));
+        let page_url = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
         Peer {
             id: self.cid,
             ip: self.peer.ip(),
             tc_url: format!("rtmp://{}/{}", asked.vhost, asked.app).into(),
             page_url: page_url.unwrap_or_default().into(),
             swf_url: Arc::default(),
-            traffic: Arc::default(),
+            traffic: Arc::new(traffic),
         }
     }
+}
+
+/// The size of a request's head as most clients write it; hyper does not tell.
+fn head_size<B>(request: &Request<B>) -> usize {
+    let line = request.method().as_str().len() + request.uri().to_string().len() + " HTTP/1.1\r\n".len() + 1;
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    line + headers.sum::<usize>() + 2
 }
