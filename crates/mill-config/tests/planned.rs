@@ -68,9 +68,6 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.hds
         vhost.hds.enabled vhost.hds.hds_fragment vhost.hds.hds_window vhost.hds.hds_path
     "),
-    ("HTTP API beyond versions", "
-        http_api.enabled
-    "),
     ("heartbeat", "
         heartbeat
         heartbeat.enabled heartbeat.interval heartbeat.url heartbeat.device_id heartbeat.summaries
@@ -121,10 +118,6 @@ const PLANNED: &[(&str, &str)] = &[
     ("pid file", "
         pid
     "),
-    ("Prometheus exporter", "
-        exporter
-        exporter.enabled exporter.listen exporter.label exporter.tag
-    "),
     ("quit with parent", "
         asprocess
     "),
@@ -143,9 +136,6 @@ const PLANNED: &[(&str, &str)] = &[
     ("security", "
         vhost.security
         vhost.security.enabled vhost.security.deny vhost.security.allow
-    "),
-    ("statistics lines", "
-        pithy_print_ms
     "),
     ("server id", "
         server_id

@@ -229,6 +229,14 @@ impl Stream {
         &self.counters
     }
 
+    /// Notes that a slow viewer was moved to a newer place.
+    pub fn count_skip(&self) {
+        self.counters.skips.fetch_add(1, Ordering::Relaxed);
+        if let Some(registry) = self.registry.upgrade() {
+            registry.count_skip();
+        }
+    }
+
     /// What tells about its coding; nothing while nobody publishes it.
     pub fn samples(&self) -> Samples {
         let inner = self.inner.lock();

@@ -134,6 +134,7 @@ pub(crate) struct Client {
     pub(crate) kind: Kind,
     pub(crate) stream: StreamId,
     /// Parameters of the stream with the question mark, or empty; may contain secrets.
+    #[allow(dead_code, reason = "for callbacks")]
     pub(crate) param: String,
     pub(crate) since: Instant,
     /// The accounts its bytes go to.
@@ -184,6 +185,7 @@ pub(crate) struct StreamEntry {
     pub(crate) vhost: Arc<VhostEntry>,
     /// The URL its first client has connected to; may contain secrets.
     pub(crate) tc_url: Arc<str>,
+    pub(crate) since: Instant,
     pub(crate) account: Account,
     pub(crate) frame_rate: FrameRate,
     /// Publishers and viewers.
@@ -349,6 +351,7 @@ impl Shared {
             stream: stream.clone(),
             vhost: vhost.clone(),
             tc_url: peer.tc_url.clone(),
+            since: now,
             account: Account::new(now),
             frame_rate: FrameRate::default(),
             clients: AtomicUsize::new(0),

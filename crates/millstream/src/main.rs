@@ -9,6 +9,8 @@ mod fanout;
 mod identity;
 mod listen;
 mod log;
+mod metrics;
+mod pithy;
 mod server;
 mod session;
 mod stats;

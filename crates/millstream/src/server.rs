@@ -24,11 +24,12 @@ use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::identity::Identity;
 use crate::listen::{self, Connections};
+use crate::metrics::Metrics;
 use crate::session::http::Door;
 use crate::session::{Context, http, rtmp};
 use crate::stats::{self, Process};
 use crate::tasks::Tasks;
-use crate::{demo, identity, log};
+use crate::{demo, identity, log, pithy};
 
 /// Descriptors that are not connections: listeners, log, event queues, files being read.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -105,12 +106,14 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     let tasks = Tasks::new(seed);
     let max_connections = snapshot.global.max_connections as usize;
     let identity = Arc::new(Identity::new(std::process::id(), seed));
+    let metrics = Metrics::new();
     let context = Arc::new(Context {
-        process: Process::default(),
+        process: Process::new(),
         identity: identity.clone(),
         tasks: tasks.clone(),
         hub: Hub::default(),
-        fanout: Fanout::new(tasks.clone(), workers),
+        fanout: Fanout::new(tasks.clone(), workers, metrics.first_byte()),
+        metrics,
         clients: Clients::new(identity),
         connections: Arc::new(Connections::new(max_connections)),
         seed,
@@ -118,6 +121,7 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     });
     listeners.accept(&tasks, &context);
     tasks.spawn(tasks.next_id(), stats::run(context.clone()));
+    tasks.spawn(tasks.next_id(), pithy::run(context.clone()));
     if demo {
         tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
     }
@@ -152,6 +156,9 @@ impl Listeners {
         // The delivery server answers the API's paths too, so one port may be both.
         if api.enabled && !(delivery.enabled && api.listen == delivery.listen) {
             http.push((Door::Api, bind("HTTP-API", api.listen)?));
+        }
+        if snapshot.exporter.enabled {
+            http.push((Door::Exporter, bind("Exporter", snapshot.exporter.listen)?));
         }
         Ok(Self { rtmp, http })
     }

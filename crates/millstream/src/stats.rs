@@ -138,34 +138,56 @@ impl Account {
     }
 }
 
-/// Frames of a stream per second.
+/// How many frames a stream has had, and how many it has per second.
 #[derive(Debug, Default)]
-pub(crate) struct FrameRate(Mutex<(Option<(Instant, u64)>, f64)>);
+pub(crate) struct FrameRate(Mutex<Frames>);
+
+#[derive(Debug, Default)]
+struct Frames {
+    /// When they were counted last: video frames, and all frames.
+    counted: Option<(Instant, [u64; 2])>,
+    per_second: [f64; 2],
+}
 
 impl FrameRate {
-    fn sample(&self, now: Instant, frames: u64) {
-        let mut state = self.0.lock();
-        if let Some((then, before)) = state.0 {
-            let passed = now.saturating_duration_since(then).as_secs_f64();
-            state.1 = if passed > 0.0 { frames.saturating_sub(before) as f64 / passed } else { 0.0 };
+    fn sample(&self, now: Instant, counts: [u64; 2]) {
+        let mut frames = self.0.lock();
+        if let Some((then, before)) = frames.counted.replace((now, counts)) {
+            let passed = now.saturating_duration_since(then).as_secs_f64().max(0.001);
+            let rate = |i: usize| counts[i].saturating_sub(before[i]) as f64 / passed;
+            frames.per_second = [rate(0), rate(1)];
         }
-        state.0 = Some((now, frames));
     }
 
-    /// Over the last step.
-    pub(crate) fn fps(&self) -> f64 {
-        self.0.lock().1
+    /// Video frames per second over the last step.
+    pub(crate) fn video(&self) -> f64 {
+        self.0.lock().per_second[0]
+    }
+
+    /// Frames of all kinds per second over the last step.
+    pub(crate) fn messages(&self) -> f64 {
+        self.0.lock().per_second[1]
     }
 }
 
 /// What is known about the process itself.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Process {
+    since: Instant,
     /// Thousandths of a core used over the last step.
     cpu: AtomicU64,
 }
 
 impl Process {
+    /// Begins now.
+    pub(crate) fn new() -> Self {
+        Self { since: Instant::now(), cpu: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn uptime(&self) -> Duration {
+        self.since.elapsed()
+    }
+
     /// The processor time used over the last step; 1.0 is one core.
     pub(crate) fn cpu(&self) -> f64 {
         self.cpu.load(Ordering::Relaxed) as f64 / 1000.0
@@ -201,7 +223,9 @@ async fn sample(ctx: &Context, now: Instant) {
     for stream in ctx.clients.streams() {
         stream.account.sample(now);
         if let Some(live) = ctx.hub.find(&stream.stream) {
-            stream.frame_rate.sample(now, live.counters().frames.load(Ordering::Relaxed));
+            let [video, audio] = [&live.counters().frames, &live.counters().audio_frames]
+                .map(|count| count.load(Ordering::Relaxed));
+            stream.frame_rate.sample(now, [video, video + audio]);
         }
     }
     for vhost in ctx.clients.vhosts() {

@@ -4,6 +4,7 @@
 //! comparison; names tie the fields to the rows of the table, where defaults, units and ranges are. A feature
 //! that lands adds a file and one line in the block around it.
 
+mod exporter;
 mod global;
 mod http;
 mod http_remux;
@@ -18,6 +19,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::exporter::Exporter;
 pub use self::global::Global;
 pub use self::http::{HttpApi, HttpServer};
 pub use self::http_remux::HttpRemux;
@@ -45,6 +47,8 @@ pub struct Snapshot {
     pub http_api: HttpApi,
     /// `http_server`.
     pub http_server: HttpServer,
+    /// `exporter`.
+    pub exporter: Exporter,
     /// All vhosts in the order of the file, disabled ones too; names differ.
     pub vhosts: Vec<Arc<Vhost>>,
 }
@@ -81,6 +85,7 @@ impl Snapshot {
             log: Log::read(root),
             http_api: HttpApi::read(&root.block("http_api")),
             http_server: HttpServer::read(&root.block("http_server")),
+            exporter: Exporter::read(&root.block("exporter")),
             vhosts,
         }
     }

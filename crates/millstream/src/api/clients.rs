@@ -89,6 +89,7 @@ fn kick(asked: &Asked<'_>, client: &clients::Client) -> Answer {
     if !ctx.tasks.cut(id) {
         return Answer::code(NO_CLIENT);
     }
+    ctx.metrics.ended(KICKED);
     log::under(id, || warn!("serve error code={KICKED} : kicked by {} over the API", asked.peer.ip()));
     Answer::ok(ctx, &Done {})
 }

@@ -24,6 +24,7 @@ use hyper::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::metrics;
 use crate::session::Context;
 use crate::session::http::{Door, Reply};
 use crate::stats;
@@ -32,7 +33,7 @@ pub(crate) use asked::Asked;
 use asked::Query;
 use openapi::{bare, enveloped};
 use route::Methods::{Any, Get, GetDelete};
-use route::{Found, Route, now};
+use route::{Found, Route, later, now};
 
 /// All resources, in the order in which the index names them. The path of one that ends in `/` is also the
 /// beginning of those of its items.
@@ -46,6 +47,7 @@ pub(crate) static ROUTES: &[Route] = &[
     now("/api/v1/clients/", GetDelete, clients::answer, "the clients by start and count, or one of them; DELETE cuts it off").shape(enveloped::<clients::Clients>).item(enveloped::<clients::OneClient>),
     now("/api/v1/clusters", Any, clusters::answer, "where a stream is published").shape(bare::<clusters::Clusters>),
     now("/api/v1/openapi.json", Get, openapi::get, "this API, described for machines"),
+    later("/metrics", Get, metrics::answer, "the metrics for Prometheus"),
 ];
 
 /// Rates over 30 s as the API writes them.
@@ -68,10 +70,12 @@ impl From<stats::Kbps> for Kbps {
 pub(crate) fn owns(ctx: &Context, door: Door, path: &str) -> bool {
     match door {
         Door::Api => true,
+        Door::Exporter => false,
         Door::Delivery => {
             let config = ctx.config.load();
             let one_port = config.http_api.enabled && config.http_api.listen == config.http_server.listen;
-            path == "/api/v1/versions" || one_port && (path.starts_with("/api/") || path == "/api")
+            path == "/api/v1/versions"
+                || one_port && (path.starts_with("/api/") || matches!(path, "/api" | "/metrics"))
         }
     }
 }

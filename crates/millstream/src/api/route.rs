@@ -88,7 +88,6 @@ pub(super) const fn now(
 }
 
 /// A resource that has to wait.
-#[expect(dead_code, reason = "for the first resource that waits")]
 pub(super) const fn later(
     path: &'static str,
     methods: Methods,

@@ -296,7 +296,11 @@ impl Shard {
             }
             if !viewer.is_paused() && !viewer.wants_part() {
                 behind.clear();
+                let newcomer = viewer.at == At::Waiting;
                 fill(viewer, &self.reader, &mut behind);
+                if newcomer && viewer.at != At::Waiting && !viewer.waited {
+                    self.shared.first_byte.observe(viewer.since.elapsed().as_secs_f64());
+                }
             }
             if viewer.is_idle() {
                 if viewer.at == At::Over {
@@ -396,7 +400,7 @@ fn fill(viewer: &mut Viewer, reader: &Reader, batches: &mut Vec<Batch>) {
     } else {
         // Too far behind. Its queue is empty, so this is a place between two messages.
         viewer.skipped();
-        reader.lane().stream().counters().skips.fetch_add(1, Ordering::Relaxed);
+        reader.lane().stream().count_skip();
         if reader.ended_since(from)
             && let Some(last) = reader.lane().format().finish()
         {

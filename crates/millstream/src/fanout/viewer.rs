@@ -121,6 +121,8 @@ pub(super) struct Viewer {
     queue: VecDeque<Bytes>,
     /// Since when there is something in the queue that the socket would not take.
     stuck: Option<Instant>,
+    /// When it came.
+    pub(super) since: Instant,
     /// There was nothing to begin with when it came.
     pub(super) waited: bool,
     /// A wait for writability is under way.
@@ -143,6 +145,7 @@ impl Viewer {
             at: At::Waiting,
             queue: VecDeque::new(),
             stuck: None,
+            since: Instant::now(),
             waited: false,
             blocked: false,
         };

@@ -17,6 +17,7 @@ use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::identity::Identity;
 use crate::listen::Connections;
+use crate::metrics::Metrics;
 use crate::stats::Process;
 use crate::tasks::Tasks;
 
@@ -31,6 +32,7 @@ pub(crate) struct Context {
     pub(crate) clients: Clients,
     pub(crate) connections: Arc<Connections>,
     pub(crate) process: Process,
+    pub(crate) metrics: Metrics,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,
 }

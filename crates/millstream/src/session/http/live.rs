@@ -67,6 +67,7 @@ pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream
         ended = seat.ended() => ended,
         () = until_gone(&reader) => Ended::Failed,
     };
+    ctx.metrics.ended(if ended == Ended::Stream { 4040 } else { 1007 });
     match ended {
         Ended::Stream => {
             info!("http: stream ended, ret=4040, sent={}, skips={}", traffic.sent(), seat.skips())

@@ -34,6 +34,7 @@ use super::Context;
 use super::admit;
 use crate::api;
 use crate::clients::{Peer, Traffic};
+use crate::metrics;
 pub(crate) use reply::Reply;
 
 /// A connection that has not sent a whole request head in this time is closed; SRS's idle time.
@@ -45,13 +46,15 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Headers a request may have.
 const MAX_HEADERS: usize = 64;
 
-/// Which of the two listeners a connection came by.
+/// Which of the listeners a connection came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
     /// `http_api`.
     Api,
     /// `http_server`.
     Delivery,
+    /// `exporter`.
+    Exporter,
 }
 
 /// Serves one connection to its end.
@@ -106,10 +109,19 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
         let crossdomain = match connection.door {
             Door::Api => config.http_api.crossdomain,
             Door::Delivery => config.http_server.crossdomain,
+            Door::Exporter => false,
         };
         let cors = crossdomain && request.headers().contains_key(header::ORIGIN);
         if request.method() == Method::OPTIONS {
             return Ok(reply::options(crossdomain, cors));
+        }
+        if connection.door == Door::Exporter {
+            let answer = match (request.method(), request.uri().path()) {
+                (&Method::GET | &Method::HEAD, "/metrics") => metrics::serve(&connection.ctx).await,
+                (_, "/metrics") => reply::not_allowed("GET, HEAD"),
+                _ => reply::not_found(),
+            };
+            return Ok(reply::finish(answer, cors));
         }
         if api::owns(&connection.ctx, connection.door, request.uri().path()) {
             let answer = api::answer(&connection.ctx, connection.local, connection.peer, &request).await;
