@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod api;
 mod busy;
 mod chunk_sizes;
 mod config_cli;
@@ -13,11 +14,14 @@ mod enhanced;
 mod gop_cache;
 mod hostile;
 mod httpflv;
+mod kick;
+mod metrics;
 mod pause;
 mod publish_play;
 mod publish_timeout;
 mod shutdown;
 mod slow_viewer;
+mod statistics_lines;
 mod timestamps;
 mod tracks;
 mod vhost;

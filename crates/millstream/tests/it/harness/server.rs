@@ -170,6 +170,11 @@ impl Server {
         local(self.ports.http)
     }
 
+    /// Where the API answers.
+    pub(crate) fn api_addr(&self) -> SocketAddr {
+        local(self.ports.api)
+    }
+
     /// `rtmp://…/` and the given rest.
     pub(crate) fn rtmp(&self, path: &str) -> String {
         format!("rtmp://127.0.0.1:{}/{path}", self.ports.rtmp)
