@@ -43,9 +43,9 @@ pub(crate) static ROUTES: &[Route] = &[
     now("/api/v1/", Get, index::v1, "the resources of version 1").shape(enveloped::<index::V1>),
     now("/api/v1/versions", Get, versions::get, "the version of the server").shape(enveloped::<versions::Versions>),
     now("/api/v1/vhosts/", Get, vhosts::get, "the vhosts, or one of them").shape(enveloped::<vhosts::Vhosts>).item(enveloped::<vhosts::OneVhost>),
-    now("/api/v1/streams/", Get, streams::get, "the streams, or one of them").shape(enveloped::<streams::Streams>).item(enveloped::<streams::OneStream>),
-    now("/api/v1/clients/", GetDelete, clients::answer, "the clients by start and count, or one of them; DELETE cuts it off").shape(enveloped::<clients::Clients>).item(enveloped::<clients::OneClient>),
-    now("/api/v1/clusters", Any, clusters::answer, "where a stream is published").shape(bare::<clusters::Clusters>),
+    now("/api/v1/streams/", Get, streams::get, "the streams, or one of them").shape(enveloped::<streams::Streams>).item(enveloped::<streams::OneStream>).query(&["start", "count"]),
+    now("/api/v1/clients/", GetDelete, clients::answer, "the clients by start and count, or one of them; DELETE cuts it off").shape(enveloped::<clients::Clients>).item(enveloped::<clients::OneClient>).query(&["start", "count"]),
+    now("/api/v1/clusters", Any, clusters::answer, "where a stream is published").shape(bare::<clusters::Clusters>).query(&["vhost", "ip", "app", "stream", "coworker"]),
     now("/api/v1/openapi.json", Get, openapi::get, "this API, described for machines"),
     later("/metrics", Get, metrics::answer, "the metrics for Prometheus"),
 ];

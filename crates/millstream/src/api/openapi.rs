@@ -87,7 +87,8 @@ fn document() -> Value {
         "info": {
             "title": "Millstream HTTP API",
             "version": identity::VERSION,
-            "description": "Failures are HTTP 200 with a code other than 0.",
+            "description": "Failures are HTTP 200 with a code other than 0. With the parameter `callback` an \
+                answer is JSONP, and `method` replaces the method.",
         },
         "paths": paths,
         "components": { "schemas": schemas },
@@ -95,7 +96,11 @@ fn document() -> Value {
 }
 
 fn item(route: &Route, shape: Shape, schemas: &mut Map<String, Value>) -> Value {
-    let operation = operation(route, shape, schemas);
+    let mut operation = operation(route, shape, schemas);
+    let parameter = |name: &&str| json!({ "name": name, "in": "query", "schema": { "type": "string" } });
+    if !route.query.is_empty() {
+        operation["parameters"] = route.query.iter().map(parameter).collect();
+    }
     match route.methods {
         Methods::Any => json!({ "get": operation, "post": operation }),
         Methods::Get | Methods::GetDelete => json!({ "get": operation }),

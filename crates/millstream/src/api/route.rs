@@ -63,11 +63,18 @@ pub(crate) struct Route {
     pub(super) shape: Option<fn() -> Shape>,
     /// The same for one thing of the list it is.
     pub(super) item: Option<fn() -> Shape>,
+    /// The parameters it looks at.
+    pub(super) query: &'static [&'static str],
 }
 
 impl Route {
     pub(super) const fn shape(mut self, shape: fn() -> Shape) -> Self {
         self.shape = Some(shape);
+        self
+    }
+
+    pub(super) const fn query(mut self, names: &'static [&'static str]) -> Self {
+        self.query = names;
         self
     }
 
@@ -84,7 +91,7 @@ pub(super) const fn now(
     handler: fn(&Asked<'_>) -> Answer,
     doc: &'static str,
 ) -> Route {
-    Route { path, methods, handler: Handler::Now(handler), doc, shape: None, item: None }
+    route(path, methods, Handler::Now(handler), doc)
 }
 
 /// A resource that has to wait.
@@ -94,7 +101,11 @@ pub(super) const fn later(
     handler: for<'a> fn(&'a Asked<'a>) -> BoxFuture<'a, Answer>,
     doc: &'static str,
 ) -> Route {
-    Route { path, methods, handler: Handler::Later(handler), doc, shape: None, item: None }
+    route(path, methods, Handler::Later(handler), doc)
+}
+
+const fn route(path: &'static str, methods: Methods, handler: Handler, doc: &'static str) -> Route {
+    Route { path, methods, handler, doc, shape: None, item: None, query: &[] }
 }
 
 /// What became of a path.

@@ -1,10 +1,12 @@
 //! `/api/v1/vhosts/`: the vhosts that have had a client.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::{Answer, Asked, Kbps};
-use crate::clients::VhostEntry;
+use crate::clients::{StreamEntry, VhostEntry};
 use crate::session::Context;
 
 /// SRS's number for a vhost nobody knows.
@@ -49,23 +51,22 @@ struct Hls {
 pub(super) fn get(asked: &Asked<'_>) -> Answer {
     let ctx = asked.ctx;
     ctx.clients.settle();
-    let mut vhosts = ctx.clients.vhosts();
+    let (mut vhosts, streams) = (ctx.clients.vhosts(), ctx.clients.streams());
     if asked.rest.is_empty() {
         vhosts.sort_by(|a, b| a.id.cmp(&b.id));
-        let vhosts = vhosts.iter().map(|entry| describe(ctx, entry)).collect();
+        let vhosts = vhosts.iter().map(|entry| describe(ctx, entry, &streams)).collect();
         return Answer::ok(ctx, &Vhosts { vhosts });
     }
     match vhosts.iter().find(|entry| entry.id == asked.rest) {
-        Some(entry) => Answer::ok(ctx, &OneVhost { vhost: describe(ctx, entry) }),
+        Some(entry) => Answer::ok(ctx, &OneVhost { vhost: describe(ctx, entry, &streams) }),
         None => Answer::code(NO_VHOST),
     }
 }
 
-fn describe(ctx: &Context, entry: &VhostEntry) -> Vhost {
+fn describe(ctx: &Context, entry: &VhostEntry, streams: &[Arc<StreamEntry>]) -> Vhost {
     let config = ctx.config.load();
     // The exact name: the fallback to the default vhost is for clients.
     let conf = config.vhosts.iter().find(|vhost| vhost.name == entry.name);
-    let streams = ctx.clients.streams();
     let of_it = || streams.iter().filter(|stream| stream.stream.vhost == entry.name);
     let bytes = entry.account.bytes();
     Vhost {
