@@ -73,17 +73,14 @@ impl<'a> Query<'a> {
     }
 }
 
-/// The method that replaces that of a JSONP request, which can only be GET: a script tag knows no other.
-pub(super) fn method(method: &Method, query: &Query<'_>, jsonp: bool) -> Option<Method> {
-    if !jsonp || *method != Method::GET {
-        return None;
-    }
-    match &*query.get("method")? {
-        "GET" => Some(Method::GET),
-        "PUT" => Some(Method::PUT),
-        "POST" => Some(Method::POST),
-        "DELETE" => Some(Method::DELETE),
-        _ => None,
+/// The method meant. A script tag knows GET alone, so a JSONP request may name another as a parameter.
+pub(super) fn method(method: &Method, query: &Query<'_>, jsonp: bool) -> Method {
+    match &*query.text("method") {
+        _ if !jsonp || *method != Method::GET => method.clone(),
+        "PUT" => Method::PUT,
+        "POST" => Method::POST,
+        "DELETE" => Method::DELETE,
+        _ => Method::GET,
     }
 }
 
@@ -124,10 +121,10 @@ mod tests {
     #[test]
     fn only_jsonp_changes_the_method() {
         let query = Query::new("method=DELETE");
-        assert_eq!(method(&Method::GET, &query, true), Some(Method::DELETE));
-        assert_eq!(method(&Method::GET, &query, false), None);
-        assert_eq!(method(&Method::POST, &query, true), None);
-        assert_eq!(method(&Method::GET, &Query::new("method=delete"), true), None);
+        assert_eq!(method(&Method::GET, &query, true), Method::DELETE);
+        assert_eq!(method(&Method::GET, &query, false), Method::GET);
+        assert_eq!(method(&Method::POST, &query, true), Method::POST);
+        assert_eq!(method(&Method::GET, &Query::new("method=delete"), true), Method::GET);
     }
 
     #[test]

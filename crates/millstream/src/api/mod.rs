@@ -89,14 +89,11 @@ pub(crate) async fn answer<B>(
 ) -> Response<Reply> {
     let query = Query::new(request.uri().query().unwrap_or(""));
     let callback = query.get("callback").filter(|name| !name.is_empty());
-    let method = match asked::method(request.method(), &query, callback.is_some()) {
-        Some(method) => method,
-        None => request.method().clone(),
-    };
+    if callback.as_deref().is_some_and(|name| !asked::is_safe_name(name)) {
+        return Answer::code(answer::JSONP).last().respond(None);
+    }
+    let method = asked::method(request.method(), &query, callback.is_some());
     let answer = match route::find(ROUTES, request.uri().path()) {
-        _ if callback.as_deref().is_some_and(|name| !asked::is_safe_name(name)) => {
-            return Answer::code(answer::JSONP).last().respond(None);
-        }
         Found::Unclean => Answer::code(answer::UNCLEAN_PATH).last(),
         Found::Nothing => Answer::not_found(),
         Found::Slash => Answer::redirect(request.uri()),
