@@ -125,11 +125,21 @@ impl Process {
         let built = std::env::current_exe().and_then(std::fs::metadata).and_then(|file| file.modified());
         Self {
             rss_kb: rss.and_then(|text| text.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0),
-            // Minus the one that reads the list.
-            open_files: std::fs::read_dir("/proc/self/fd").map_or(0, |files| files.count().saturating_sub(1)),
+            open_files: open_files(),
             built: built.map_or(0, seconds),
         }
     }
+}
+
+/// Linux tells the number as the size of the folder since 6.2; before that the entries must be counted, of
+/// which one is the count's own.
+fn open_files() -> usize {
+    const FILES: &str = "/proc/self/fd";
+    let size = std::fs::metadata(FILES).map_or(0, |folder| folder.len());
+    if size > 0 {
+        return usize::try_from(size).unwrap_or(usize::MAX);
+    }
+    std::fs::read_dir(FILES).map_or(0, |files| files.count().saturating_sub(1))
 }
 
 fn seconds(time: SystemTime) -> u64 {

@@ -75,8 +75,11 @@ fn answers_are_those_of_srs() {
     (rtmp.frame(), http.frame());
     wait_until("there is a rate in both directions", PATIENCE, || {
         (rtmp.frame(), http.frame());
-        let kbps = stream()["kbps"].clone();
-        kbps["recv_30s"].as_u64() > Some(100) && kbps["send_30s"].as_u64() > Some(100)
+        let stream = stream();
+        let kbps = &stream["kbps"];
+        stream["frames"].as_u64() > Some(25)
+            && kbps["recv_30s"].as_u64() > Some(100)
+            && kbps["send_30s"].as_u64() > Some(100)
     });
 
     for name in ["versions", "vhosts/", "streams/", "clients/"] {
@@ -435,7 +438,9 @@ fn the_api_is_as_it_describes_itself() {
 fn a_thousand_clients() {
     const CLIENTS: usize = 1200;
     let exporter = format!("exporter {{ enabled on; listen 127.0.0.1:{}; }}", Ports::free().api);
-    let server = Server::start(&Conf::default().global(&exporter));
+    // The publisher is silent while all come.
+    let patient = Conf::vhost("publish { normal_timeout 60000; }");
+    let server = Server::start(&patient.global(&exporter));
     let mut publisher = live(&server, "live/s");
     let request = b"GET /live/s.flv HTTP/1.1\r\nHost: x\r\n\r\n";
     let _viewers: Vec<Raw> = (0..CLIENTS)
