@@ -4,22 +4,11 @@ use crate::harness::api::{ask, ask_with, clients, code, get, list, read, text};
 use crate::harness::client::{Player, Publisher};
 use crate::harness::ffmpeg::{self, AAC, AUDIO};
 use crate::harness::http::{Http, Raw};
-use crate::harness::media::{FlvViewer, Viewer, aac, avc};
+use crate::harness::media::{FlvViewer, Viewer, avc};
 use crate::harness::server::{Conf, Ports, Server};
 use crate::harness::{PATIENCE, SOON, wait_until};
 use serde_json::Value;
 use std::time::{Duration, Instant};
-
-/// A publisher that has sent some frames.
-fn live(server: &Server, path: &str) -> Publisher {
-    let mut publisher = Publisher::start(server, path);
-    publisher.headers(0);
-    for n in 0..5 {
-        publisher.send(9, 40 * n, &avc(n == 0, n, 500));
-        publisher.send(8, 40 * n, &aac(n));
-    }
-    publisher
-}
 
 /// What SRS 3.0.170 answered in the same situation.
 fn recorded(name: &str) -> Value {
@@ -72,9 +61,11 @@ fn answers_are_those_of_srs() {
         server.http_addr(),
         "GET /live/livestream.flv HTTP/1.1\r\nHost: 127.0.0.1\r\nReferer: http://page.example.com/a.html\r\n\r\n",
     ));
-    (rtmp.frame(), http.frame());
+    rtmp.frame();
+    http.frame();
     wait_until("there is a rate in both directions", PATIENCE, || {
-        (rtmp.frame(), http.frame());
+        rtmp.frame();
+        http.frame();
         let stream = stream();
         let kbps = &stream["kbps"];
         stream["frames"].as_u64() > Some(25)
@@ -130,7 +121,7 @@ fn answers_are_those_of_srs() {
 #[test]
 fn floats_have_two_decimals() {
     let server = Server::plain();
-    let _publisher = live(&server, "live/s");
+    let _publisher = Publisher::live(&server, "live/s");
     let text = ask(server.api_addr(), "GET", "/api/v1/clients/").text;
     let alive = text.split("\"alive\":").nth(1).and_then(|rest| rest.split(',').next()).unwrap();
     let (whole, decimals) = alive.split_once('.').unwrap();
@@ -186,7 +177,7 @@ fn paths_and_methods() {
 #[test]
 fn pages_of_clients_and_streams() {
     let server = Server::plain();
-    let _publishers: Vec<_> = (0..12).map(|n| live(&server, &format!("live/s{n}"))).collect();
+    let _publishers: Vec<_> = (0..12).map(|n| Publisher::live(&server, &format!("live/s{n}"))).collect();
     let page = |query: &str| {
         let answer = get(&server, &format!("clients/{query}"));
         assert_eq!(answer["total"], 12);
@@ -239,7 +230,7 @@ fn web_pages_of_other_origins() {
 #[test]
 fn the_delivery_port_tells_the_version_only() {
     let server = Server::plain();
-    let publisher = live(&server, "live/s");
+    let publisher = Publisher::live(&server, "live/s");
     assert_eq!(code(&ask(server.http_addr(), "GET", "/api/v1/versions").json()), 0);
     let id = text(&clients(&server)[0], "id").to_owned();
     for path in ["", "clients/", "streams/", "openapi.json"] {
@@ -262,7 +253,7 @@ fn one_port_for_both() {
         std::fs::write(&file, conf).unwrap();
         command.arg("-c").arg(file);
     });
-    let _publisher = live(&server, "live/s");
+    let _publisher = Publisher::live(&server, "live/s");
     FlvViewer::open(&server, "/live/s.flv").frame();
     let answer = ask(server.http_addr(), "GET", "/api/v1/streams/").json();
     assert_eq!(list(&answer, "streams").len(), 1);
@@ -280,7 +271,7 @@ fn a_stream_is_listed_while_somebody_is_there() {
     assert_eq!(waiting["publish"].to_string(), r#"{"active":false,"cid":""}"#);
     assert!(waiting["video"].is_null() && waiting["audio"].is_null());
 
-    let publisher = live(&server, "live/s");
+    let publisher = Publisher::live(&server, "live/s");
     player.until_serial(4);
     let running = streams().pop().unwrap();
     assert_eq!(running["id"], waiting["id"], "the id stays as long as somebody is there");
@@ -305,7 +296,7 @@ fn a_stream_is_listed_while_somebody_is_there() {
 #[test]
 fn bytes_of_both_ends_agree() {
     let server = Server::plain();
-    let mut publisher = live(&server, "live/s");
+    let mut publisher = Publisher::live(&server, "live/s");
     let mut viewer = FlvViewer::open(&server, "/live/s.flv");
     viewer.until_serial(4);
     for n in 5..50 {
@@ -401,7 +392,7 @@ fn huge_and_slow_requests() {
 #[test]
 fn the_api_is_as_it_describes_itself() {
     let server = Server::plain();
-    let _publisher = live(&server, "live/s");
+    let _publisher = Publisher::live(&server, "live/s");
     let mut viewer = FlvViewer::open(&server, "/live/s.flv");
     viewer.frame();
     let document = get(&server, "openapi.json");
@@ -441,7 +432,7 @@ fn a_thousand_clients() {
     // The publisher is silent while all come.
     let patient = Conf::vhost("publish { normal_timeout 60000; }");
     let server = Server::start(&patient.global(&exporter));
-    let mut publisher = live(&server, "live/s");
+    let mut publisher = Publisher::live(&server, "live/s");
     let request = b"GET /live/s.flv HTTP/1.1\r\nHost: x\r\n\r\n";
     let _viewers: Vec<Raw> = (0..CLIENTS)
         .map(|_| {

@@ -2,21 +2,11 @@
 
 use crate::harness::api::{ask, clients, code, get, list, text};
 use crate::harness::client::{Player, Publisher};
-use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc};
+use crate::harness::media::{FlvViewer, Receive, Viewer, avc};
 use crate::harness::server::Server;
 use crate::harness::{SOON, wait_until};
 use serde_json::Value;
 use std::time::Instant;
-
-fn live(server: &Server, path: &str) -> Publisher {
-    let mut publisher = Publisher::start(server, path);
-    publisher.headers(0);
-    for n in 0..5 {
-        publisher.send(9, 40 * n, &avc(n == 0, n, 500));
-        publisher.send(8, 40 * n, &aac(n));
-    }
-    publisher
-}
 
 /// Kicks the only client that fits.
 #[track_caller]
@@ -47,12 +37,12 @@ fn ends(viewer: &mut FlvViewer) -> bool {
 #[test]
 fn a_publisher_may_come_back_at_once() {
     let server = Server::plain();
-    let mut publisher = live(&server, "live/s");
+    let mut publisher = Publisher::live(&server, "live/s");
     let mut player = Player::start(&server, "live/s");
     player.until_serial(4);
     kick(&server, |client| client["publish"] == true);
     assert!(publisher.is_closed(SOON));
-    let mut again = live(&server, "live/s");
+    let mut again = Publisher::live(&server, "live/s");
     again.send(9, 1000, &avc(true, 100, 500));
     player.until_serial(100);
 }
@@ -60,11 +50,13 @@ fn a_publisher_may_come_back_at_once() {
 #[test]
 fn players_of_both_kinds() {
     let server = Server::plain();
-    let mut publisher = live(&server, "live/s");
+    let mut publisher = Publisher::live(&server, "live/s");
     let mut stays = Player::start(&server, "live/s");
     let mut rtmp = Player::start(&server, "live/s");
     let mut http = FlvViewer::open(&server, "/live/s.flv");
-    (stays.until_serial(4), rtmp.until_serial(4), http.until_serial(4));
+    stays.until_serial(4);
+    rtmp.until_serial(4);
+    http.until_serial(4);
     let all = clients(&server);
     let is = |client: &Value, n: usize| client["id"] == all[n]["id"];
     kick(&server, |client| is(client, 2));
@@ -89,7 +81,7 @@ fn somebody_who_waits_for_a_publisher() {
 #[test]
 fn with_jsonp() {
     let server = Server::plain();
-    let mut publisher = live(&server, "live/s");
+    let mut publisher = Publisher::live(&server, "live/s");
     let id = text(&clients(&server)[0], "id").to_owned();
     let path = format!("/api/v1/clients/{id}?callback=f&method=DELETE");
     let answer = ask(server.api_addr(), "GET", &path);
@@ -101,7 +93,7 @@ fn with_jsonp() {
 #[test]
 fn nothing_but_clients() {
     let server = Server::plain();
-    let _publisher = live(&server, "live/s");
+    let _publisher = Publisher::live(&server, "live/s");
     let id: u64 = text(&clients(&server)[0], "id").parse().unwrap();
     for other in (100..id).chain(id + 1..id + 20) {
         assert_eq!(code(&ask(server.api_addr(), "DELETE", &format!("/api/v1/clients/{other}")).json()), 2049);

@@ -3,8 +3,8 @@
 use crate::harness::api::{ask, code};
 use crate::harness::client::{Player, Publisher};
 use crate::harness::http::{Http, Raw};
-use crate::harness::media::{FlvViewer, Viewer, aac, avc};
-use crate::harness::server::{Conf, Ports, Server};
+use crate::harness::media::{FlvViewer, Viewer, avc};
+use crate::harness::server::{Conf, Ports, Server, await_port};
 use crate::harness::{PATIENCE, SOON, pause, wait_until};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,17 +15,9 @@ fn start(more: &str) -> (Server, SocketAddr) {
     let exporter = format!("exporter {{ enabled on; listen 127.0.0.1:{port}; {more} }}");
     // Times as published, so that the test may choose them freely.
     let conf = Conf::vhost("play { time_jitter off; }").global(&exporter);
-    (Server::start(&conf), (Ipv4Addr::LOCALHOST, port).into())
-}
-
-fn live(server: &Server, path: &str) -> Publisher {
-    let mut publisher = Publisher::start(server, path);
-    publisher.headers(0);
-    for n in 0..5 {
-        publisher.send(9, 40 * n, &avc(n == 0, n, 500));
-        publisher.send(8, 40 * n, &aac(n));
-    }
-    publisher
+    let (server, addr) = (Server::start(&conf), (Ipv4Addr::LOCALHOST, port).into());
+    await_port(addr);
+    (server, addr)
 }
 
 /// A page of metrics, taken apart as Prometheus does.
@@ -87,12 +79,14 @@ impl Page {
 #[test]
 fn what_srs_exports() {
     let (server, exporter) = start("label cn-beijing; tag cn-edge;");
-    let mut publisher = live(&server, "live/s");
+    let mut publisher = Publisher::live(&server, "live/s");
     let mut player = Player::start(&server, "live/s");
     let mut viewer = FlvViewer::open(&server, "/live/s.flv");
-    (player.until_serial(4), viewer.until_serial(4));
+    player.until_serial(4);
+    viewer.until_serial(4);
     publisher.send(9, 200, &avc(false, 5, 500));
-    (player.until_serial(5), viewer.until_serial(5));
+    player.until_serial(5);
+    viewer.until_serial(5);
 
     let page = Page::read(exporter);
     for (name, kind) in [
@@ -140,13 +134,14 @@ fn switched_off() {
 #[test]
 fn what_happens_is_counted() {
     let (server, exporter) = start("");
-    let mut publisher = live(&server, "live/s");
+    let mut publisher = Publisher::live(&server, "live/s");
     for n in 1..4 {
         publisher.send(9, 2000 * n, &avc(true, 10 * n, 500));
     }
     let mut player = Player::start(&server, "live/s");
     let mut viewer = FlvViewer::open(&server, "/live/s.flv");
-    (player.until_serial(30), viewer.until_serial(30));
+    player.until_serial(30);
+    viewer.until_serial(30);
     let stream = |name: &str| {
         format!("millstream_stream_{name}{{vhost=\"__defaultVhost__\",app=\"live\",stream=\"s\"}}")
     };
@@ -238,23 +233,26 @@ fn connections_beyond_the_limit_are_counted() {
         let conf = Conf::default()
             .global(&format!("exporter {{ enabled on; listen 127.0.0.1:{port}; }}"))
             .text(ports, dir)
-            .replace("max_connections 1500;", "max_connections 5;");
+            .replace("max_connections 1500;", "max_connections 20;");
         let file = dir.join("srs.conf");
         std::fs::write(&file, conf).unwrap();
         command.arg("-c").arg(file);
     });
+    await_port(exporter);
     // A connection that is kept, so that there is room for its question.
     let mut metrics = Http::connect(exporter);
-    let held: Vec<Raw> = (0..10).map(|_| Raw::connect(server.rtmp_addr())).collect();
-    wait_until("some are refused", SOON, || server.log().matches("exceed connection limits").count() >= 6);
+    let held: Vec<Raw> = (0..30).map(|_| Raw::connect(server.rtmp_addr())).collect();
+    wait_until("some are refused", SOON, || server.log().matches("exceed connection limits").count() >= 11);
     metrics.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
     let text = crate::harness::api::read(metrics.answer(false)).text;
     let value = |name: &str| -> u32 {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     };
-    assert!(value("millstream_connections_refused_total") >= 6);
-    assert!((1..=5).contains(&value("millstream_connections")) && value("millstream_connections_limit") == 5);
+    assert!(value("millstream_connections_refused_total") >= 11);
+    assert!(
+        (1..=20).contains(&value("millstream_connections")) && value("millstream_connections_limit") == 20
+    );
     drop(held);
 }
 
@@ -262,7 +260,7 @@ fn connections_beyond_the_limit_are_counted() {
 #[test]
 fn the_dashboard_knows_only_what_there_is() {
     let (server, exporter) = start("");
-    let mut publisher = live(&server, "live/s");
+    let mut publisher = Publisher::live(&server, "live/s");
     let mut viewer = FlvViewer::open(&server, "/live/s.flv");
     viewer.until_serial(4);
     publisher.unpublish();

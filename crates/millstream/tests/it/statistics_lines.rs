@@ -24,7 +24,8 @@ fn each_kind_of_session_has_a_line_per_interval() {
     wait_until("there is a line of each kind, with rates", SOON, || {
         publisher.send(9, 10 * serial, &avc(serial % 25 == 0, serial, 4000));
         publisher.send(8, 10 * serial, &aac(serial));
-        (player.frame(), viewer.frame());
+        player.frame();
+        viewer.frame();
         serial += 1;
         pause();
         let rate = |token| {

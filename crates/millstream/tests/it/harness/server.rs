@@ -124,14 +124,16 @@ impl Server {
         Self::start(&Conf::default())
     }
 
-    /// With this configuration; returns when both ports answer.
+    /// With this configuration; returns when all ports answer.
     #[track_caller]
     pub(crate) fn start(conf: &Conf) -> Self {
-        Self::start_with(|command, ports, dir| {
+        let server = Self::start_with(|command, ports, dir| {
             let file = dir.join("srs.conf");
             std::fs::write(&file, conf.text(ports, dir)).expect("the configuration can be written");
             command.arg("-c").arg(file);
-        })
+        });
+        await_port(server.api_addr());
+        server
     }
 
     /// With arguments and environment of the caller's choice.
@@ -258,6 +260,12 @@ fn raise_open_files() {
         limit.current = limit.maximum;
         let _ = setrlimit(Resource::Nofile, limit);
     });
+}
+
+/// Waits until somebody listens there.
+#[track_caller]
+pub(crate) fn await_port(addr: SocketAddr) {
+    super::wait_until(&format!("{addr} answers"), SOON, || TcpStream::connect(addr).is_ok());
 }
 
 fn local(port: u16) -> SocketAddr {
