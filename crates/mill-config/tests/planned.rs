@@ -68,9 +68,6 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.hds
         vhost.hds.enabled vhost.hds.hds_fragment vhost.hds.hds_window vhost.hds.hds_path
     "),
-    ("HTTP API beyond versions", "
-        http_api.enabled
-    "),
     ("HLS", "
         vhost.hls
         vhost.hls.enabled vhost.hls.hls_fragment vhost.hls.hls_td_ratio vhost.hls.hls_aof_ratio
@@ -106,10 +103,6 @@ const PLANNED: &[(&str, &str)] = &[
     ("pid file", "
         pid
     "),
-    ("Prometheus exporter", "
-        exporter
-        exporter.enabled exporter.listen exporter.label exporter.tag
-    "),
     ("quit with parent", "
         asprocess
     "),
@@ -128,9 +121,6 @@ const PLANNED: &[(&str, &str)] = &[
     ("security", "
         vhost.security
         vhost.security.enabled vhost.security.deny vhost.security.allow
-    "),
-    ("statistics lines", "
-        pithy_print_ms
     "),
     ("server id", "
         server_id

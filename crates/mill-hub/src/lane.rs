@@ -113,6 +113,11 @@ impl Lane {
         Reader { lane: self.clone(), mark }
     }
 
+    /// Bytes it holds for its readers.
+    pub(crate) fn held(&self) -> usize {
+        self.inner.lock().log.held()
+    }
+
     /// A publisher has come.
     pub(crate) fn begin(&self, options: &StreamOptions, headers: &Headers) {
         let mut inner = self.inner.lock();

@@ -32,5 +32,5 @@ pub use hub::{Busy, Hub, StreamId};
 pub use lane::{FormatKey, Lane, Reader, WireFormat};
 pub use log::{Batch, Join, Lagged};
 pub use publisher::Publisher;
-pub use stream::{Counters, Stream, StreamOptions, Tracks, Watch};
+pub use stream::{Counters, Samples, Stream, StreamOptions, Tracks, Watch};
 pub use timeline::TimeJitter;

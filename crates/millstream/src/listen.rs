@@ -59,6 +59,21 @@ impl Connections {
         Self { open: AtomicUsize::new(0), refused: AtomicU64::new(0), limit }
     }
 
+    /// Those there are.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// As many as there may be.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Those that were one too many.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
+    }
+
     fn admit(self: &Arc<Self>) -> Option<Permit> {
         let permit = Permit(self.clone());
         if self.open.fetch_add(1, Ordering::Relaxed) < self.limit {

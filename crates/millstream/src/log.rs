@@ -30,6 +30,11 @@ pub(crate) fn with_cid<F: Future>(cid: u64, task: F) -> impl Future<Output = F::
     CID.scope(cid, task)
 }
 
+/// Logs something on behalf of another task.
+pub(crate) fn under(cid: u64, log: impl FnOnce()) {
+    CID.sync_scope(cid, log);
+}
+
 /// Starts logging. Lines are written until the guard is dropped; dropping it writes out what waits.
 pub(crate) fn init(conf: &mill_config::model::Log, utc: bool) -> io::Result<WorkerGuard> {
     let (writer, colour): (Box<dyn Write + Send>, bool) = match conf.tank {

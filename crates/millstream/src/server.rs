@@ -24,12 +24,14 @@ use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::identity::Identity;
 use crate::listen::{self, Connections};
+use crate::metrics::Metrics;
 use crate::session::http::Door;
 use crate::session::{Context, http, rtmp};
+use crate::stats::{self, Process};
 use crate::system::System;
 use crate::tasks::Tasks;
 use crate::tls::{self, Certificates};
-use crate::{demo, heartbeat, identity, log};
+use crate::{demo, heartbeat, identity, log, pithy};
 
 /// Descriptors that are not connections: listeners, log, event queues, files being read.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -110,12 +112,15 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     let tasks = Tasks::new(seed);
     let max_connections = snapshot.global.max_connections as usize;
     let identity = Arc::new(Identity::new(std::process::id(), seed));
+    let metrics = Metrics::new();
     let context = Arc::new(Context {
-        identity,
+        process: Process::new(),
+        identity: identity.clone(),
         tasks: tasks.clone(),
         hub: Hub::default(),
-        fanout: Fanout::new(tasks.clone(), workers),
-        clients: Clients::default(),
+        fanout: Fanout::new(tasks.clone(), workers, metrics.first_byte()),
+        metrics,
+        clients: Clients::new(identity),
         connections: Arc::new(Connections::new(max_connections)),
         system: System::new(),
         certificates,
@@ -126,6 +131,8 @@ async fn serve(startup: Startup, workers: usize) -> Result<(), Error> {
     tasks.spawn(tasks.next_id(), System::watch(context.clone()));
     tasks.spawn(tasks.next_id(), Certificates::watch(context.clone()));
     tasks.spawn(tasks.next_id(), heartbeat::run(context.clone()));
+    tasks.spawn(tasks.next_id(), stats::run(context.clone()));
+    tasks.spawn(tasks.next_id(), pithy::run(context.clone()));
     if demo {
         tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
     }
@@ -161,6 +168,9 @@ impl Listeners {
         // The delivery server answers the API's paths too, so one port may be both.
         if api.enabled && !(delivery.enabled && api.listen == delivery.listen) {
             http.push((Door::Api, bind("HTTP-API", api.listen)?));
+        }
+        if snapshot.exporter.enabled {
+            http.push((Door::Exporter, bind("Exporter", snapshot.exporter.listen)?));
         }
         let mut https = Vec::new();
         let (api_tls, delivery_tls) = (&api.https, &delivery.https);

@@ -125,10 +125,7 @@ impl Certificates {
     }
 
     fn slot(&self, door: Door) -> &Slot {
-        match door {
-            Door::Api => &self.api,
-            Door::Delivery => &self.delivery,
-        }
+        if door == Door::Api { &self.api } else { &self.delivery }
     }
 
     fn wanted<'a>(&'a self, snapshot: &'a Snapshot) -> impl Iterator<Item = (&'a Slot, &'a Https)> {

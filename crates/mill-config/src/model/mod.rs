@@ -4,6 +4,7 @@
 //! comparison; names tie the fields to the rows of the table, where defaults, units and ranges are. A feature
 //! that lands adds a file and one line in the block around it.
 
+mod exporter;
 mod global;
 mod http;
 mod http_remux;
@@ -20,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use self::exporter::Exporter;
 pub use self::global::Global;
 pub use self::http::{Auth, HttpApi, HttpServer, Https};
 pub use self::http_remux::HttpRemux;
@@ -53,6 +55,8 @@ pub struct Snapshot {
     pub heartbeat: Heartbeat,
     /// `stats`.
     pub stats: Stats,
+    /// `exporter`.
+    pub exporter: Exporter,
     /// All vhosts in the order of the file, disabled ones too; names differ.
     pub vhosts: Vec<Arc<Vhost>>,
 }
@@ -98,6 +102,7 @@ impl Snapshot {
             http_server,
             heartbeat: Heartbeat::read(&root.block("heartbeat")),
             stats: Stats::read(&root.block("stats")),
+            exporter: Exporter::read(&root.block("exporter")),
             vhosts,
         }
     }

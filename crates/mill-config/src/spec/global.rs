@@ -8,7 +8,6 @@ use super::Unit::{Bytes, Millis, Plain, Seconds};
 use super::{Row, Status, block, caster, http, monitor, row, rtc, srt, vhost};
 
 const DAEMON: Status = Planned("daemon");
-const STATISTICS: Status = Planned("statistics lines");
 const PID: Status = Planned("pid file");
 const FFMPEG: Status = Planned("ffmpeg processes");
 const GRACE: Status = Planned("graceful quit");
@@ -33,7 +32,7 @@ pub(super) const ROOT: &[Row] = &[
     row("srs_log_file", Path, "./objs/srs.log", Implemented, AtOnce, "Log file, if the log goes to one.").aliases(&["SRS_LOG_FILE"]),
     row("utc_time", BoolOff, "off", Implemented, AtOnce, "UTC instead of local time in the log and in file names."),
     row("work_dir", Path, "./", Implemented, NeedsRestart, "Directory all relative paths in this file are relative to."),
-    row("pithy_print_ms", Int(Millis), "10000", STATISTICS, AtOnce, "Interval of the periodic statistics lines.").clamped(1.0, i32::MAX as f64),
+    row("pithy_print_ms", Int(Millis), "10000", Implemented, AtOnce, "Interval of the periodic statistics lines.").clamped(100.0, i32::MAX as f64),
     row("daemon", BoolOn, "on", DAEMON, NeedsRestart, "Run in the background."),
     row("pid", Path, "./objs/srs.pid", PID, AtOnce, "File that holds the process id and is locked against a second server."),
     row("asprocess", BoolOff, "off", Planned("quit with parent"), NeedsRestart, "Quit when the parent process goes away; needs `daemon off`."),
@@ -56,7 +55,7 @@ pub(super) const ROOT: &[Row] = &[
     block("circuit_breaker", monitor::CIRCUIT_BREAKER, monitor::BREAKER, AtOnce, "Shed load when the processor is busy."),
     block("heartbeat", monitor::HEARTBEAT, Implemented, AtOnce, "Report to a management server."),
     block("stats", monitor::STATS, Implemented, AtOnce, "Figures of the machine in the API."),
-    block("exporter", monitor::EXPORTER, monitor::PROMETHEUS, RebindsListener, "Metrics for Prometheus."),
+    block("exporter", monitor::EXPORTER, Implemented, RebindsListener, "Metrics for Prometheus."),
     block("tencentcloud_cls", monitor::TENCENTCLOUD_CLS, monitor::CLOUD, NeedsRestart, "Log service of one cloud vendor.").open(),
     block("tencentcloud_apm", monitor::TENCENTCLOUD_APM, monitor::CLOUD, NeedsRestart, "Tracing service of one cloud vendor.").open(),
     block("http_api", http::API, Implemented, RebindsListener, "HTTP API."),

@@ -5,13 +5,11 @@ use super::Kind::{BoolOff, BoolOn, Endpoint, Path, Text};
 use super::Status::{Implemented, Planned};
 use super::{Row, Status, block, row};
 
-/// The listener and `/api/v1/versions` are there.
-const REST_OF_API: Status = Planned("HTTP API beyond versions");
 const RAW_API: Status = Planned("raw API");
 const FILES: Status = Planned("file server");
 
 pub(super) const API: &[Row] = &[
-    row("enabled", BoolOff, "off", REST_OF_API, RebindsListener, "Serve the HTTP API."),
+    row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve the HTTP API."),
     row("listen", Endpoint, "1985", Implemented, RebindsListener, "Endpoint of the API; the same as that of `http_server` to serve both on one port."),
     row("crossdomain", BoolOn, "on", Implemented, AtOnce, "Allow web pages of other origins (CORS)."),
     block("raw_api", RAW, RAW_API, AtOnce, "Remote control over `/api/v1/raw`."),

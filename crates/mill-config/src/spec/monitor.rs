@@ -7,7 +7,6 @@ use super::Unit::{Percent, Plain, Seconds};
 use super::{Row, Status, row};
 
 pub(super) const BREAKER: Status = Planned("circuit breaker");
-pub(super) const PROMETHEUS: Status = Planned("Prometheus exporter");
 pub(super) const CLOUD: Status = Ignored("services of one cloud vendor are not supported");
 
 pub(super) const THREADS: &[Row] = &[
@@ -40,10 +39,10 @@ pub(super) const STATS: &[Row] = &[
 ];
 
 pub(super) const EXPORTER: &[Row] = &[
-    row("enabled", BoolOff, "off", PROMETHEUS, RebindsListener, "Serve metrics at `/metrics`."),
-    row("listen", Endpoint, "9972", PROMETHEUS, RebindsListener, "Endpoint of the exporter."),
-    row("label", Text, "", PROMETHEUS, AtOnce, "Label put on all metrics.").example("cn-beijing"),
-    row("tag", Text, "", PROMETHEUS, AtOnce, "Tag put on all metrics.").example("cn-edge"),
+    row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve metrics at `/metrics`."),
+    row("listen", Endpoint, "9972", Implemented, RebindsListener, "Endpoint of the exporter."),
+    row("label", Text, "", Implemented, AtOnce, "Label of `srs_build_info`.").example("cn-beijing"),
+    row("tag", Text, "", Implemented, AtOnce, "Another label of `srs_build_info`.").example("cn-edge"),
 ];
 
 pub(super) const TENCENTCLOUD_CLS: &[Row] = &[

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::Arc;
 
 use hyper::{HeaderMap, Method, Uri};
@@ -17,10 +18,12 @@ pub(crate) struct Asked<'a> {
     pub(crate) ctx: &'a Arc<Context>,
     /// The method meant: with JSONP it may be another than that of the request.
     pub(crate) method: Method,
+    #[allow(dead_code, reason = "for resources that tell what was asked")]
     pub(crate) uri: &'a Uri,
     /// What the path has behind the route's own: an id, or nothing.
     pub(crate) rest: &'a str,
     pub(crate) query: &'a Query<'a>,
+    #[allow(dead_code, reason = "for resources that tell what was asked")]
     pub(crate) headers: &'a HeaderMap,
     /// Our end of the connection.
     pub(crate) local: SocketAddr,
@@ -52,23 +55,32 @@ impl<'a> Query<'a> {
         self.get(name).unwrap_or_default()
     }
 
+    /// The part of a list of `all` that `start` and `count` ask for, if they are there. A count that is no
+    /// number, or 0, is 10, as in SRS.
+    pub(crate) fn page(&self, all: usize) -> Option<Range<usize>> {
+        const USUAL: usize = 10;
+        if self.get("start").is_none() && self.get("count").is_none() {
+            return None;
+        }
+        let start = self.number("start").unwrap_or(0).min(all);
+        let count = self.number("count").filter(|&count| count > 0).unwrap_or(USUAL);
+        Some(start..start.saturating_add(count).min(all))
+    }
+
     /// A parameter that is a whole number; `None` for anything else.
     pub(crate) fn number(&self, name: &str) -> Option<usize> {
         self.get(name)?.parse().ok()
     }
 }
 
-/// The method that replaces that of a JSONP request, which can only be GET: a script tag knows no other.
-pub(super) fn method(method: &Method, query: &Query<'_>, jsonp: bool) -> Option<Method> {
-    if !jsonp || *method != Method::GET {
-        return None;
-    }
-    match &*query.get("method")? {
-        "GET" => Some(Method::GET),
-        "PUT" => Some(Method::PUT),
-        "POST" => Some(Method::POST),
-        "DELETE" => Some(Method::DELETE),
-        _ => None,
+/// The method meant. A script tag knows GET alone, so a JSONP request may name another as a parameter.
+pub(super) fn method(method: &Method, query: &Query<'_>, jsonp: bool) -> Method {
+    match &*query.text("method") {
+        _ if !jsonp || *method != Method::GET => method.clone(),
+        "PUT" => Method::PUT,
+        "POST" => Method::POST,
+        "DELETE" => Method::DELETE,
+        _ => Method::GET,
     }
 }
 
@@ -96,12 +108,23 @@ mod tests {
     }
 
     #[test]
+    fn pages_stay_within_the_list() {
+        let page = |text| Query::new(text).page(25);
+        assert_eq!(page(""), None);
+        assert_eq!(page("start=20"), Some(20..25));
+        assert_eq!(page("count=1"), Some(0..1));
+        assert_eq!(page("count=0&start=3"), Some(3..13));
+        assert_eq!(page("start=99&count=99999999999999999999"), Some(25..25));
+        assert_eq!(page("start=-1&count=18446744073709551615"), Some(0..25));
+    }
+
+    #[test]
     fn only_jsonp_changes_the_method() {
         let query = Query::new("method=DELETE");
-        assert_eq!(method(&Method::GET, &query, true), Some(Method::DELETE));
-        assert_eq!(method(&Method::GET, &query, false), None);
-        assert_eq!(method(&Method::POST, &query, true), None);
-        assert_eq!(method(&Method::GET, &Query::new("method=delete"), true), None);
+        assert_eq!(method(&Method::GET, &query, true), Method::DELETE);
+        assert_eq!(method(&Method::GET, &query, false), Method::GET);
+        assert_eq!(method(&Method::POST, &query, true), Method::POST);
+        assert_eq!(method(&Method::GET, &Query::new("method=delete"), true), Method::GET);
     }
 
     #[test]

@@ -2,19 +2,23 @@
 
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{Answer, Asked, ROUTES};
 
 const ROOT: &str = "/api/v1/";
 
-#[derive(Serialize)]
-struct Api {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Api {
+    #[schema(value_type = HashMap<String, String>)]
     urls: Map<String, Value>,
 }
 
-#[derive(Serialize)]
-struct V1 {
+#[derive(Serialize, ToSchema)]
+pub(super) struct V1 {
+    #[schema(value_type = HashMap<String, String>)]
     urls: Map<String, Value>,
+    #[schema(value_type = HashMap<String, String>)]
     tests: Map<String, Value>,
 }
 

@@ -9,31 +9,42 @@
 mod about;
 pub(crate) mod answer;
 pub(crate) mod asked;
+mod clients;
+mod clusters;
 mod echo;
 mod index;
+mod openapi;
 mod route;
+mod streams;
 pub(crate) mod system;
 mod versions;
+mod vhosts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::{Request, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::metrics;
 use crate::session::Context;
 use crate::session::http::{Door, Reply};
+use crate::stats;
 pub(crate) use answer::Answer;
 pub(crate) use asked::Asked;
 use asked::Query;
-use route::{Found, Methods::Get, Route, now};
+use openapi::{bare, enveloped};
+use route::Methods::{Any, Get, GetDelete};
+use route::{Found, Route, later, now};
 
 /// All resources, in the order in which the index names them. The path of one that ends in `/` is also the
 /// beginning of those of its items.
 #[rustfmt::skip] // one resource, one line
 pub(crate) static ROUTES: &[Route] = &[
-    now("/api/", Get, index::api, "the versions of the API"),
-    now("/api/v1/", Get, index::v1, "the resources of version 1"),
-    now("/api/v1/versions", Get, versions::get, "the version of the server"),
+    now("/api/", Get, index::api, "the versions of the API").shape(enveloped::<index::Api>),
+    now("/api/v1/", Get, index::v1, "the resources of version 1").shape(enveloped::<index::V1>),
+    now("/api/v1/versions", Get, versions::get, "the version of the server").shape(enveloped::<versions::Versions>),
     now("/api/v1/summaries", Get, system::summaries, "the figures of server and machine in short"),
     now("/api/v1/rusages", Get, system::rusages, "the resources the server has used"),
     now("/api/v1/self_proc_stats", Get, system::self_proc_stats, "the state of the server's process"),
@@ -44,17 +55,40 @@ pub(crate) static ROUTES: &[Route] = &[
     now("/api/v1/tests/requests", Get, echo::requests, "the request as the server understands it"),
     now("/api/v1/tests/errors", Get, echo::errors, "always the error 100"),
     now("/api/v1/tests/redirects", Get, echo::redirects, "always a redirect to tests/errors"),
+    now("/api/v1/vhosts/", Get, vhosts::get, "the vhosts, or one of them").shape(enveloped::<vhosts::Vhosts>).item(enveloped::<vhosts::OneVhost>),
+    now("/api/v1/streams/", Get, streams::get, "the streams, or one of them").shape(enveloped::<streams::Streams>).item(enveloped::<streams::OneStream>).query(&["start", "count"]),
+    now("/api/v1/clients/", GetDelete, clients::answer, "the clients by start and count, or one of them; DELETE cuts it off").shape(enveloped::<clients::Clients>).item(enveloped::<clients::OneClient>).query(&["start", "count"]),
+    now("/api/v1/clusters", Any, clusters::answer, "where a stream is published").shape(bare::<clusters::Clusters>).query(&["vhost", "ip", "app", "stream", "coworker"]),
+    now("/api/v1/openapi.json", Get, openapi::get, "this API, described for machines"),
+    later("/metrics", Get, metrics::answer, "the metrics for Prometheus"),
 ];
+
+/// Rates over 30 s as the API writes them.
+#[derive(Serialize, ToSchema)]
+struct Kbps {
+    /// kbit/s received from clients.
+    recv_30s: u64,
+    /// kbit/s sent to clients.
+    send_30s: u64,
+}
+
+impl From<stats::Kbps> for Kbps {
+    fn from(kbps: stats::Kbps) -> Self {
+        Self { recv_30s: kbps.received.round() as u64, send_30s: kbps.sent.round() as u64 }
+    }
+}
 
 /// Whether a path belongs to the API at that door. The delivery port answers for versions only, unless it
 /// is the API's port too.
 pub(crate) fn owns(ctx: &Context, door: Door, path: &str) -> bool {
     match door {
         Door::Api => true,
+        Door::Exporter => false,
         Door::Delivery => {
             let config = ctx.config.load();
             let one_port = config.http_api.enabled && config.http_api.listen == config.http_server.listen;
-            path == "/api/v1/versions" || one_port && (path.starts_with("/api/") || path == "/api")
+            path == "/api/v1/versions"
+                || one_port && (path.starts_with("/api/") || matches!(path, "/api" | "/metrics"))
         }
     }
 }
@@ -68,14 +102,11 @@ pub(crate) async fn answer<B>(
 ) -> Response<Reply> {
     let query = Query::new(request.uri().query().unwrap_or(""));
     let callback = query.get("callback").filter(|name| !name.is_empty());
-    let method = match asked::method(request.method(), &query, callback.is_some()) {
-        Some(method) => method,
-        None => request.method().clone(),
-    };
+    if callback.as_deref().is_some_and(|name| !asked::is_safe_name(name)) {
+        return Answer::code(answer::JSONP).last().respond(None);
+    }
+    let method = asked::method(request.method(), &query, callback.is_some());
     let answer = match route::find(ROUTES, request.uri().path()) {
-        _ if callback.as_deref().is_some_and(|name| !asked::is_safe_name(name)) => {
-            return Answer::code(answer::JSONP).last().respond(None);
-        }
         Found::Unclean => Answer::code(answer::UNCLEAN_PATH).last(),
         Found::Nothing => Answer::not_found(),
         Found::Slash => Answer::redirect(request.uri()),

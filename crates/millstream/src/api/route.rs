@@ -4,6 +4,7 @@
 use futures_util::future::BoxFuture;
 use hyper::Method;
 
+use super::openapi::Shape;
 use super::{Answer, Asked};
 
 /// The methods a resource has; HEAD goes with GET, OPTIONS is answered before.
@@ -58,6 +59,29 @@ pub(crate) struct Route {
     pub(super) handler: Handler,
     /// For the index.
     pub(crate) doc: &'static str,
+    /// What its answer looks like, if the description of the API tells.
+    pub(super) shape: Option<fn() -> Shape>,
+    /// The same for one thing of the list it is.
+    pub(super) item: Option<fn() -> Shape>,
+    /// The parameters it looks at.
+    pub(super) query: &'static [&'static str],
+}
+
+impl Route {
+    pub(super) const fn shape(mut self, shape: fn() -> Shape) -> Self {
+        self.shape = Some(shape);
+        self
+    }
+
+    pub(super) const fn query(mut self, names: &'static [&'static str]) -> Self {
+        self.query = names;
+        self
+    }
+
+    pub(super) const fn item(mut self, shape: fn() -> Shape) -> Self {
+        self.item = Some(shape);
+        self
+    }
 }
 
 /// A resource that is answered without waiting.
@@ -67,18 +91,21 @@ pub(super) const fn now(
     handler: fn(&Asked<'_>) -> Answer,
     doc: &'static str,
 ) -> Route {
-    Route { path, methods, handler: Handler::Now(handler), doc }
+    route(path, methods, Handler::Now(handler), doc)
 }
 
 /// A resource that has to wait.
-#[expect(dead_code, reason = "for the first resource that waits")]
 pub(super) const fn later(
     path: &'static str,
     methods: Methods,
     handler: for<'a> fn(&'a Asked<'a>) -> BoxFuture<'a, Answer>,
     doc: &'static str,
 ) -> Route {
-    Route { path, methods, handler: Handler::Later(handler), doc }
+    route(path, methods, Handler::Later(handler), doc)
+}
+
+const fn route(path: &'static str, methods: Methods, handler: Handler, doc: &'static str) -> Route {
+    Route { path, methods, handler, doc, shape: None, item: None, query: &[] }
 }
 
 /// What became of a path.

@@ -49,6 +49,11 @@ impl Course {
         }
     }
 
+    /// There was nothing to begin with when it came.
+    pub(super) fn has_waited(&self) -> bool {
+        self.waited
+    }
+
     /// Nothing is left to write.
     pub(super) fn is_idle(&self) -> bool {
         self.queue.is_empty()

@@ -30,6 +30,7 @@ mod viewer;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use mill_hub::{FormatKey, Lane, StreamId};
@@ -38,6 +39,7 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::Instant;
 
 use crate::clients::Traffic;
+use crate::metrics::Histogram;
 use crate::tasks::Tasks;
 pub(crate) use pace::Pace;
 use pace::Tick;
@@ -61,6 +63,8 @@ struct Shared {
     /// The beginning of the clock by which flushes are timed.
     epoch: Instant,
     viewers: AtomicUsize,
+    /// Seconds viewers of running streams waited for their first media.
+    first_byte: Histogram,
     lanes: Mutex<HashMap<LaneKey, Vec<Arc<Inbox>>>>,
 }
 
@@ -68,9 +72,15 @@ type LaneKey = (StreamId, FormatKey);
 
 impl Fanout {
     /// `workers` is how many threads the runtime has.
-    pub(crate) fn new(tasks: Tasks, workers: usize) -> Self {
+    pub(crate) fn new(tasks: Tasks, workers: usize, first_byte: Histogram) -> Self {
         let lanes = Mutex::new(HashMap::new());
-        Self(Arc::new(Shared { tasks, workers, epoch: Instant::now(), viewers: AtomicUsize::new(0), lanes }))
+        let (epoch, viewers) = (Instant::now(), AtomicUsize::new(0));
+        Self(Arc::new(Shared { tasks, workers, epoch, viewers, first_byte, lanes }))
+    }
+
+    /// Time from one flush to the next at that pace, as many viewers as there are now.
+    pub(crate) fn interval(&self, pace: Pace) -> Duration {
+        pace.interval(self.0.viewers.load(Ordering::Relaxed), self.0.workers)
     }
 
     /// Seats a viewer of `lane`. `greeting` is written first; then it receives the stream, now or as soon

@@ -281,9 +281,13 @@ impl Shard {
             }
             if !viewer.is_paused() && !viewer.wants_part() {
                 behind.clear();
+                let newcomer = viewer.course.at == At::Waiting;
                 if viewer.course.fill(&self.reader, &mut behind) {
                     viewer.skipped();
-                    self.reader.lane().stream().counters().skips.fetch_add(1, Ordering::Relaxed);
+                    self.reader.lane().stream().count_skip();
+                }
+                if newcomer && viewer.course.at != At::Waiting && !viewer.course.has_waited() {
+                    self.shared.first_byte.observe(viewer.since.elapsed().as_secs_f64());
                 }
             }
             if viewer.course.is_idle() {

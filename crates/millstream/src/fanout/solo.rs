@@ -69,7 +69,7 @@ impl Solo {
         loop {
             if self.course.is_idle() && self.course.fill(&self.reader, &mut self.batches) {
                 skips.fetch_add(1, Ordering::Relaxed);
-                self.reader.lane().stream().counters().skips.fetch_add(1, Ordering::Relaxed);
+                self.reader.lane().stream().count_skip();
             }
             self.reader.set_floor(match self.course.at {
                 At::Batch(next) => next,

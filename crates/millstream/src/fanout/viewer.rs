@@ -107,6 +107,8 @@ pub(super) struct Viewer {
     pub(super) course: Course,
     /// Since when there is something in the queue that the socket would not take.
     stuck: Option<Instant>,
+    /// When it came.
+    pub(super) since: Instant,
     /// A wait for writability is under way.
     pub(super) blocked: bool,
 }
@@ -122,7 +124,7 @@ pub(super) enum Wrote {
 
 impl Viewer {
     pub(super) fn new(link: Arc<Link>, greeting: Bytes) -> Self {
-        Self { link, course: Course::new(greeting), stuck: None, blocked: false }
+        Self { link, course: Course::new(greeting), stuck: None, since: Instant::now(), blocked: false }
     }
 
     /// Nothing waits but the lane: such a viewer can be written to straight from the shared batches.

@@ -6,13 +6,12 @@
 //! unpublishes or stops playing.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use mill_config::model::{self, Snapshot, Vhost};
 use mill_hub::{Publisher, StreamId, StreamOptions, TimeJitter, Watch};
 
 use super::Context;
-use crate::clients::{Client, Kind, Peer, Presence};
+use crate::clients::{Kind, Peer, Presence};
 use crate::fanout::Pace;
 
 /// What somebody asks for. The names are those of the URL.
@@ -104,7 +103,7 @@ fn identify(config: &Snapshot, request: &Request) -> Result<(Arc<Vhost>, StreamI
 
 fn enter(ctx: &Context, peer: &Peer, request: Request, stream: StreamId) -> Presence {
     let Request { kind, param, .. } = request;
-    ctx.clients.enter(Client { peer: peer.clone(), kind, stream, param, since: Instant::now() })
+    ctx.clients.enter(peer.clone(), kind, stream, param)
 }
 
 /// What the vhost says about a stream somebody publishes.

@@ -17,6 +17,8 @@ use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::identity::Identity;
 use crate::listen::Connections;
+use crate::metrics::Metrics;
+use crate::stats::Process;
 use crate::system::System;
 use crate::tasks::Tasks;
 use crate::tls::Certificates;
@@ -33,6 +35,8 @@ pub(crate) struct Context {
     pub(crate) connections: Arc<Connections>,
     pub(crate) system: System,
     pub(crate) certificates: Certificates,
+    pub(crate) process: Process,
+    pub(crate) metrics: Metrics,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,
 }

@@ -82,8 +82,9 @@ impl System {
 }
 
 fn own(ctx: &Context) -> Own {
-    let (clients, received, sent) = ctx.clients.moved();
-    Own { time: now_ms(), clients, received, sent }
+    ctx.clients.settle();
+    let bytes = ctx.clients.total().bytes();
+    Own { time: now_ms(), clients: ctx.clients.all().len(), received: bytes.received, sent: bytes.sent }
 }
 
 /// The addresses a peer may reach this machine at; see `stats { network }`. Asks the system: not for a task

@@ -112,7 +112,10 @@ fn the_other_resources_have_theirs() {
 
 #[test]
 fn figures_are_those_of_this_machine_and_this_process() {
-    let server = Server::start(&Conf::default().global("stats { network 0; disk sda vda nvme0n1; }"));
+    let server = Server::start(
+        &Conf::vhost("publish { normal_timeout 60000; }")
+            .global("stats { network 0; disk sda vda nvme0n1; }"),
+    );
     let mut publisher = Publisher::start(&server, "live/s");
     publisher.send(9, 0, &avc_header());
     for n in 0..50 {

@@ -331,3 +331,18 @@ fn one_port_for_api_and_streams_is_one_port_over_tls() {
     let body = Http::get_tls(local(tls.http), &pair, "/api/v1/summaries");
     assert_eq!(body.head.status, 200);
 }
+
+#[test]
+fn a_viewer_over_tls_can_be_kicked() {
+    let secure = Secure::start();
+    let _publisher = live(&secure.server);
+    let mut viewer = secure.viewer("/live/s.flv");
+    viewer.until_serial(4);
+    let api = secure.server.api_addr();
+    let clients = || crate::harness::api::clients(&secure.server);
+    let id = clients().iter().find(|c| c["publish"] == false).unwrap()["id"].as_str().unwrap().to_owned();
+    let answer = crate::harness::api::ask(api, "DELETE", &format!("/api/v1/clients/{id}")).json();
+    assert_eq!(answer["code"], 0);
+    assert_eq!(viewer.rest().1, End::Eof);
+    wait_until("it is gone from the list", SOON, || clients().len() == 1);
+}

@@ -5,6 +5,7 @@
 
 mod harness;
 
+mod api;
 mod api_auth;
 mod api_system;
 mod busy;
@@ -17,11 +18,14 @@ mod heartbeat;
 mod hostile;
 mod httpflv;
 mod https;
+mod kick;
+mod metrics;
 mod pause;
 mod publish_play;
 mod publish_timeout;
 mod shutdown;
 mod slow_viewer;
+mod statistics_lines;
 mod timestamps;
 mod tracks;
 mod vhost;

@@ -2,6 +2,7 @@
 //! miss no frame, and when it reads again it goes on at a keyframe.
 
 use crate::harness::SOON;
+use crate::harness::api::ask;
 use crate::harness::client::{Player, Publisher};
 use crate::harness::http::Http;
 use crate::harness::media::{FlvViewer, Viewer, avc, kind, serial};
@@ -76,7 +77,18 @@ fn assert_resumed_at_a_keyframe(seen: &[Tag]) {
 }
 
 fn server() -> Server {
-    Server::start(&Conf::vhost("play { queue_length 1; }"))
+    let exporter = format!("exporter {{ enabled on; listen 127.0.0.1:{}; }}", Ports::free().api);
+    Server::start(&Conf::vhost("play { queue_length 1; }").global(&exporter))
+}
+
+/// Operators see that somebody missed something.
+#[track_caller]
+fn assert_counted(server: &Server) {
+    let metrics = ask(server.api_addr(), "GET", "/metrics").text;
+    let skips = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(r#"millstream_viewer_skips_total{reason="lagged"} "#));
+    assert!(skips.is_some_and(|skips| skips != "0"), "{skips:?}");
 }
 
 #[test]
@@ -87,6 +99,7 @@ fn a_slow_rtmp_player_costs_nobody_anything() {
     let mut slow = Player::start(&server, "live/s");
     let seen = story(&server, &mut slow, &mut publisher);
     assert_resumed_at_a_keyframe(&seen);
+    assert_counted(&server);
 }
 
 #[test]
@@ -97,6 +110,7 @@ fn a_slow_http_viewer_costs_nobody_anything() {
     let mut slow = FlvViewer::open(&server, "/live/s.flv");
     let seen = story(&server, &mut slow, &mut publisher);
     assert_resumed_at_a_keyframe(&seen);
+    assert_counted(&server);
 }
 
 #[test]

@@ -71,7 +71,7 @@ pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream
         ended = seat.ended() => ended,
         () = until_gone(&reader) => Ended::Failed,
     };
-    report(ended, traffic.sent(), seat.skips());
+    report(&ctx, ended, traffic.sent(), seat.skips());
 }
 
 /// The same over TLS: no shard can write there, so this task does both.
@@ -89,10 +89,11 @@ pub(super) async fn serve_tls(ctx: Arc<Context>, request: Request, stream: TlsSt
         ended = ctx.fanout.deliver(lane, writer, greeting, pace, traffic, &skips) => ended,
         () = until_silent(&mut reader) => Ended::Failed,
     };
-    report(ended, traffic.sent(), skips.into_inner());
+    report(&ctx, ended, traffic.sent(), skips.into_inner());
 }
 
-fn report(ended: Ended, sent: u64, skips: u32) {
+fn report(ctx: &Context, ended: Ended, sent: u64, skips: u32) {
+    ctx.metrics.ended(if ended == Ended::Stream { 4040 } else { 1007 });
     match ended {
         Ended::Stream => info!("http: stream ended, ret=4040, sent={sent}, skips={skips}"),
         _ => info!("http: client disconnect peer, ret=1007, sent={sent}, skips={skips}"),

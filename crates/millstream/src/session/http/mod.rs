@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap};
+use hyper::header;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
@@ -35,7 +35,8 @@ use tracing::{debug, info};
 use super::Context;
 use super::admit;
 use crate::api;
-use crate::clients::Peer;
+use crate::clients::{Peer, Traffic};
+use crate::metrics;
 pub(crate) use reply::Reply;
 
 /// A connection that has not sent a whole request head in this time is closed; SRS's idle time.
@@ -47,13 +48,15 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Headers a request may have.
 const MAX_HEADERS: usize = 64;
 
-/// Which of the two listeners a connection came by.
+/// Which of the listeners a connection came by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Door {
     /// `http_api`.
     Api,
     /// `http_server`.
     Delivery,
+    /// `exporter`.
+    Exporter,
 }
 
 /// Serves one connection to its end.
@@ -140,10 +143,19 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
         let crossdomain = match connection.door {
             Door::Api => config.http_api.crossdomain,
             Door::Delivery => config.http_server.crossdomain,
+            Door::Exporter => false,
         };
         let cors = crossdomain && request.headers().contains_key(header::ORIGIN);
         if request.method() == Method::OPTIONS {
             return Ok(reply::options(crossdomain, cors));
+        }
+        if connection.door == Door::Exporter {
+            let answer = match (request.method(), request.uri().path()) {
+                (&Method::GET | &Method::HEAD, "/metrics") => metrics::serve(&connection.ctx).await,
+                (_, "/metrics") => reply::not_allowed("GET, HEAD"),
+                _ => reply::not_found(),
+            };
+            return Ok(reply::finish(answer, cors));
         }
         if api::owns(&connection.ctx, connection.door, request.uri().path()) {
             if !auth::permits(&config.http_api.auth, request.uri().path(), request.headers()) {
@@ -162,7 +174,7 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
             return Ok(reply::finish(reply::not_allowed("GET, HEAD, OPTIONS"), cors));
         }
         let format = live::format(remux, request.version() >= Version::HTTP_11);
-        let peer = connection.describe(&asked, request.headers());
+        let peer = connection.describe(&asked, &request);
         let playing = match admit::play(&connection.ctx, &peer, asked).await {
             Ok(playing) => playing,
             Err(refusal) => return Ok(reply::finish(reply::refused(refusal), cors)),
@@ -177,15 +189,24 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
 
 impl Connection {
     /// Who wants to play, in the terms of an RTMP client.
-    fn describe(&self, asked: &admit::Request, headers: &HeaderMap) -> Peer {
-        let page_url = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
+    fn describe<B>(&self, asked: &admit::Request, request: &Request<B>) -> Peer {
+        let traffic = Traffic::default();
+        traffic.add_received(head_size(request));
+        let page_url = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
         Peer {
             id: self.cid,
             ip: self.peer.ip(),
             tc_url: format!("rtmp://{}/{}", asked.vhost, asked.app).into(),
             page_url: page_url.unwrap_or_default().into(),
             swf_url: Arc::default(),
-            traffic: Arc::default(),
+            traffic: Arc::new(traffic),
         }
     }
+}
+
+/// The size of a request's head as most clients write it; hyper does not tell.
+fn head_size<B>(request: &Request<B>) -> usize {
+    let line = request.method().as_str().len() + request.uri().to_string().len() + " HTTP/1.1\r\n".len() + 1;
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    line + headers.sum::<usize>() + 2
 }

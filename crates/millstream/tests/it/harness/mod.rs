@@ -4,6 +4,7 @@
 //! for a duration ([`wait_until`]). Every process and socket ends with the value that holds it. And a
 //! missing tool is a failure that says so, because a skipped test tests nothing.
 
+pub(crate) mod api;
 pub(crate) mod client;
 pub(crate) mod ffmpeg;
 pub(crate) mod http;
