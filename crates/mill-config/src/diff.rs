@@ -52,6 +52,9 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
     old.log.compare_fields(&new.log, &mut changes);
     changes.inside("http_api", |changes| old.http_api.compare_fields(&new.http_api, changes));
     changes.inside("http_server", |changes| old.http_server.compare_fields(&new.http_server, changes));
+    changes.inside("heartbeat", |changes| old.heartbeat.compare_fields(&new.heartbeat, changes));
+    changes.inside("stats", |changes| old.stats.compare_fields(&new.stats, changes));
+    changes.inside("exporter", |changes| old.exporter.compare_fields(&new.exporter, changes));
 
     // Exact names: the fallback to the default vhost is for clients.
     let named =

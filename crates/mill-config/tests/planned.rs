@@ -55,14 +55,6 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.hds
         vhost.hds.enabled vhost.hds.hds_fragment vhost.hds.hds_window vhost.hds.hds_path
     "),
-    ("HTTP API beyond versions", "
-        http_api.enabled
-    "),
-    ("heartbeat", "
-        heartbeat
-        heartbeat.enabled heartbeat.interval heartbeat.url heartbeat.device_id heartbeat.summaries
-        heartbeat.ports
-    "),
     ("HLS", "
         vhost.hls
         vhost.hls.enabled vhost.hls.hls_fragment vhost.hls.hls_td_ratio vhost.hls.hls_aof_ratio
@@ -72,16 +64,6 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.hls.hls_wait_keyframe vhost.hls.hls_dts_directly vhost.hls.hls_keys
         vhost.hls.hls_fragments_per_key vhost.hls.hls_key_file vhost.hls.hls_key_file_path
         vhost.hls.hls_key_url vhost.hls.hls_ctx vhost.hls.hls_ts_ctx
-    "),
-    ("HTTP API authentication", "
-        http_api.auth
-        http_api.auth.enabled http_api.auth.username http_api.auth.password
-    "),
-    ("HTTPS", "
-        http_api.https
-        http_api.https.enabled http_api.https.listen http_api.https.key http_api.https.cert
-        http_server.https
-        http_server.https.enabled http_server.https.listen http_server.https.key http_server.https.cert
     "),
     ("ingest", "
         vhost.ingest
@@ -97,13 +79,6 @@ const PLANNED: &[(&str, &str)] = &[
     "),
     ("origin cluster", "
         vhost.cluster.origin_cluster vhost.cluster.coworkers
-    "),
-    ("Prometheus exporter", "
-        exporter
-        exporter.enabled exporter.listen exporter.label exporter.tag
-    "),
-    ("statistics lines", "
-        pithy_print_ms
     "),
     ("server id", "
         server_id
@@ -122,10 +97,6 @@ const PLANNED: &[(&str, &str)] = &[
         stream_caster
         stream_caster.enabled stream_caster.caster stream_caster.output stream_caster.listen
         stream_caster.rtp_port_min stream_caster.rtp_port_max
-    "),
-    ("system statistics", "
-        stats
-        stats.enabled stats.network stats.disk
     "),
     ("transcode", "
         vhost.transcode

@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 
 use parking_lot::Mutex;
@@ -41,15 +42,22 @@ pub struct Busy;
 pub struct Hub(Arc<Registry>);
 
 #[derive(Debug, Default)]
-pub(crate) struct Registry(Mutex<HashMap<StreamId, Weak<Stream>>>);
+pub(crate) struct Registry {
+    streams: Mutex<HashMap<StreamId, Weak<Stream>>>,
+    skips: AtomicU64,
+}
 
 impl Registry {
     /// Takes a dropped stream out, unless its name has already been taken again.
     pub(crate) fn forget(&self, id: &StreamId) {
-        let mut streams = self.0.lock();
+        let mut streams = self.streams.lock();
         if streams.get(id).is_some_and(|s| s.strong_count() == 0) {
             streams.remove(id);
         }
+    }
+
+    pub(crate) fn count_skip(&self) {
+        self.skips.fetch_add(1, Ordering::Relaxed);
     }
 }
 
@@ -68,13 +76,23 @@ impl Hub {
         Watch::new(self.stream(id))
     }
 
+    /// Times a slow viewer of any stream was moved to a newer place.
+    pub fn skips(&self) -> u64 {
+        self.0.skips.load(Ordering::Relaxed)
+    }
+
+    /// The stream of that name, if it is published or watched.
+    pub fn find(&self, id: &StreamId) -> Option<Arc<Stream>> {
+        self.0.streams.lock().get(id).and_then(Weak::upgrade)
+    }
+
     /// All streams that are published or watched, in no order.
     pub fn streams(&self) -> Vec<Arc<Stream>> {
-        self.0.0.lock().values().filter_map(Weak::upgrade).collect()
+        self.0.streams.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     fn stream(&self, id: &StreamId) -> Arc<Stream> {
-        let mut streams = self.0.0.lock();
+        let mut streams = self.0.streams.lock();
         if let Some(stream) = streams.get(id).and_then(Weak::upgrade) {
             return stream;
         }

@@ -169,6 +169,11 @@ impl Lane {
         self.inner.lock().barren
     }
 
+    /// Bytes it holds for its readers.
+    pub(crate) fn held(&self) -> usize {
+        self.inner.lock().log.held()
+    }
+
     /// A publisher has come, or had come before the lane.
     pub(crate) fn begin(&self, options: &StreamOptions, headers: &Headers) {
         let mut inner = self.inner.lock();
@@ -360,8 +365,9 @@ impl Reader {
         if tick.is_none() || tick != inner.tick {
             inner.log.seal();
             inner.tick = tick;
+            // Once for all readers: it asks each of them.
+            inner.trim();
         }
-        inner.trim();
         inner.log.read(from, usize::MAX, out)
     }
 

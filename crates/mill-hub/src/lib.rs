@@ -33,5 +33,5 @@ pub use hub::{Busy, Hub, StreamId};
 pub use lane::{Barren, FormatKey, Lane, Reader, WireFormat, Writer};
 pub use log::{Batch, Join, Lagged};
 pub use publisher::Publisher;
-pub use stream::{Counters, Stream, StreamOptions, Tracks, Watch};
+pub use stream::{Counters, Samples, Stream, StreamOptions, Tracks, Watch};
 pub use timeline::TimeJitter;

@@ -96,6 +96,11 @@ impl Log {
         self.keep = keep;
     }
 
+    /// Bytes it holds, those of the open batch included.
+    pub(crate) fn held(&self) -> usize {
+        self.bytes + self.open.len()
+    }
+
     /// Number of the oldest batch still there.
     pub(crate) fn first(&self) -> u64 {
         self.first

@@ -135,12 +135,46 @@ impl Headers {
 pub struct Counters {
     /// Video frames received.
     pub frames: AtomicU64,
+    /// Audio frames received.
+    pub audio_frames: AtomicU64,
+    /// Keyframes among the video frames.
+    pub keyframes: AtomicU64,
+    /// Media time from the last keyframe but one to the last, in milliseconds; 0 before there are two.
+    pub keyframe_interval: AtomicU64,
     /// Payload bytes received from publishers.
     pub received: AtomicU64,
     /// Bytes written to viewers, in all formats.
     pub sent: AtomicU64,
     /// Times a slow viewer was moved to a newer place.
     pub skips: AtomicU64,
+}
+
+/// What tells about the coding of a stream: of each track the decoder configuration or, where its codec
+/// has none, the beginning of a coded frame. For `mill_media::codec::video_info` and `audio_info`.
+#[derive(Debug, Clone, Default)]
+pub struct Samples {
+    /// The body of an audio tag.
+    pub audio: Option<Bytes>,
+    /// The body of a video tag.
+    pub video: Option<Bytes>,
+}
+
+impl Samples {
+    /// As much of a coded frame as is kept: its own headers.
+    const BEGINNING: usize = 64;
+
+    /// Remembers the beginning of the first frame of each track.
+    fn note(&mut self, frame: &Frame) {
+        let place = match frame.kind {
+            FrameKind::Audio => &mut self.audio,
+            FrameKind::Keyframe => &mut self.video,
+            _ => return,
+        };
+        if place.is_none() {
+            let end = frame.payload.len().min(Self::BEGINNING);
+            *place = Some(Bytes::copy_from_slice(&frame.payload[..end]));
+        }
+    }
 }
 
 /// A named stream.
@@ -162,6 +196,9 @@ struct Inner {
     headers_at_start: Headers,
     gop: Gop,
     sound: Sound,
+    samples: Samples,
+    /// Time of the last keyframe of this publish.
+    keyframe: Option<Millis>,
     lanes: Vec<Weak<Lane>>,
 }
 
@@ -182,6 +219,8 @@ impl Stream {
                 headers_at_start: Headers::default(),
                 gop: Gop::default(),
                 sound: Sound::default(),
+                samples: Samples::default(),
+                keyframe: None,
                 lanes: Vec::new(),
             }),
         }
@@ -205,6 +244,30 @@ impl Stream {
     /// What it has seen.
     pub fn counters(&self) -> &Counters {
         &self.counters
+    }
+
+    /// Notes that a slow viewer was moved to a newer place.
+    pub fn count_skip(&self) {
+        self.counters.skips.fetch_add(1, Ordering::Relaxed);
+        if let Some(registry) = self.registry.upgrade() {
+            registry.count_skip();
+        }
+    }
+
+    /// What tells about its coding; nothing while nobody publishes it.
+    pub fn samples(&self) -> Samples {
+        let inner = self.inner.lock();
+        let or = |header: &Option<Bytes>, sample: &Option<Bytes>| header.clone().or_else(|| sample.clone());
+        Samples {
+            audio: or(&inner.headers.audio, &inner.samples.audio),
+            video: or(&inner.headers.video, &inner.samples.video),
+        }
+    }
+
+    /// Its lanes, and the bytes they hold for viewers.
+    pub fn held(&self) -> (usize, usize) {
+        let inner = self.inner.lock();
+        inner.lanes().fold((0, 0), |(lanes, bytes), lane| (lanes + 1, bytes + lane.held()))
     }
 
     /// The stream in a wire format. All who ask for an equal format while it is held share one lane.
@@ -277,6 +340,8 @@ impl Stream {
         inner.headers_at_start = Headers::default();
         inner.gop = Gop::default();
         inner.sound = Sound::default();
+        inner.samples = Samples::default();
+        inner.keyframe = None;
         for lane in inner.lanes() {
             lane.end();
             lane.wake();
@@ -285,11 +350,20 @@ impl Stream {
 
     pub(crate) fn push(&self, kind: FrameKind, timestamp: u32, payload: Bytes) {
         self.counters.received.fetch_add(payload.len() as u64, Ordering::Relaxed);
-        if matches!(kind, FrameKind::Keyframe | FrameKind::Video) {
-            self.counters.frames.fetch_add(1, Ordering::Relaxed);
-        }
+        match kind {
+            FrameKind::Keyframe | FrameKind::Video => self.counters.frames.fetch_add(1, Ordering::Relaxed),
+            FrameKind::Audio => self.counters.audio_frames.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
         let mut inner = self.inner.lock();
         let dts = inner.timeline.correct(kind, timestamp);
+        if kind == FrameKind::Keyframe {
+            self.counters.keyframes.fetch_add(1, Ordering::Relaxed);
+            if let Some(before) = inner.keyframe.replace(dts) {
+                let interval = u64::try_from(dts - before).unwrap_or(0);
+                self.counters.keyframe_interval.store(interval, Ordering::Relaxed);
+            }
+        }
         let frame = Frame { kind, dts, payload };
         if kind == FrameKind::Metadata && inner.options.atc_auto && wants_atc(&frame.payload) {
             inner.timeline.set_mode(TimeJitter::Off);
@@ -352,6 +426,7 @@ impl Inner {
 
     fn deliver(&mut self, frame: Frame) {
         let repeated = self.headers.note(&frame);
+        self.samples.note(&frame);
         if repeated && self.options.reduce_sequence_header {
             return;
         }

@@ -249,6 +249,50 @@ mod registry {
         assert_eq!(counters.frames.load(Ordering::Relaxed), 2, "video frames without headers");
         assert_eq!(counters.received.load(Ordering::Relaxed), 7);
     }
+
+    #[test]
+    fn the_distance_of_keyframes_is_known() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let stream = hub.find(&id("s")).unwrap();
+        let interval = || stream.counters().keyframe_interval.load(Ordering::Relaxed);
+        push(&mut publisher, &[(Keyframe, 0, "k"), (Video, 40, "v"), (Audio, 41, "a")]);
+        assert_eq!(interval(), 0);
+        push(&mut publisher, &[(Keyframe, 2000, "k")]);
+        assert_eq!(interval(), 2000);
+        assert_eq!(stream.counters().keyframes.load(Ordering::Relaxed), 2);
+        assert_eq!(stream.counters().audio_frames.load(Ordering::Relaxed), 1);
+    }
+
+    #[test]
+    fn what_tells_about_the_coding_is_the_header_or_the_first_frame() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let stream = publisher.stream().clone();
+        assert!(stream.samples().audio.is_none());
+        push(&mut publisher, &[(Audio, 0, "first"), (Audio, 20, "second"), (Video, 30, "no")]);
+        assert_eq!(stream.samples().audio.unwrap(), "first");
+        assert!(stream.samples().video.is_none());
+        let long = "x".repeat(1000);
+        push(&mut publisher, &[(AudioHeader, 40, "header"), (Keyframe, 50, &long)]);
+        assert_eq!(stream.samples().audio.unwrap(), "header");
+        assert_eq!(stream.samples().video.unwrap().len(), 64);
+        drop(publisher);
+        assert!(stream.samples().audio.is_none() && stream.samples().video.is_none());
+    }
+
+    #[test]
+    fn bytes_held_for_viewers_are_known() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub, as_published());
+        let stream = publisher.stream().clone();
+        assert_eq!(stream.held(), (0, 0));
+        let lane = lane(&hub);
+        push(&mut publisher, &[(Keyframe, 0, "k")]);
+        assert_eq!(stream.held(), (1, "K0=k ".len()));
+        drop(lane);
+        assert_eq!(stream.held(), (0, 0));
+    }
 }
 
 mod lanes {

@@ -77,6 +77,16 @@ impl Connections {
         self.refused.load(Ordering::Relaxed)
     }
 
+    /// Those there are.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// As many as there may be.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     fn admit(self: &Arc<Self>) -> Option<Permit> {
         let permit = Permit(self.clone());
         if self.open.fetch_add(1, Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
+use std::slice::from_ref;
 use std::sync::Arc;
 
 use mill_config::model::Snapshot;
@@ -25,6 +26,7 @@ use crate::tasks::Tasks;
 enum Service {
     Rtmp,
     Http(Door),
+    Https(Door),
 }
 
 impl Service {
@@ -35,6 +37,10 @@ impl Service {
             Self::Http(Door::Api) => "HTTP-API",
             Self::Http(Door::Delivery) => "HTTP-Server",
             Self::Http(Door::Both) => "HTTP-API and HTTP-Server",
+            Self::Http(Door::Exporter) | Self::Https(Door::Exporter) => "Exporter",
+            Self::Https(Door::Api) => "HTTPS-API",
+            Self::Https(Door::Delivery) => "HTTPS-Server",
+            Self::Https(Door::Both) => "HTTPS-API and HTTPS-Server",
         }
     }
 }
@@ -43,19 +49,29 @@ impl Service {
 fn wanted(conf: &Snapshot) -> BTreeMap<SocketAddr, Service> {
     let (api, delivery) = (&conf.http_api, &conf.http_server);
     let mut wanted = BTreeMap::new();
-    if api.enabled {
-        wanted.extend(api.listen.iter().map(|&address| (address, Service::Http(Door::Api))));
-    }
-    if delivery.enabled {
-        for &address in &delivery.listen {
-            let door = if wanted.contains_key(&address) { Door::Both } else { Door::Delivery };
-            wanted.insert(address, Service::Http(door));
-        }
+    let plain = doors((api.enabled, &api.listen), (delivery.enabled, &delivery.listen));
+    wanted.extend(plain.into_iter().map(|(address, door)| (address, Service::Http(door))));
+    let (api, delivery) = (&api.https, &delivery.https);
+    let tls = doors((api.enabled, from_ref(&api.listen)), (delivery.enabled, from_ref(&delivery.listen)));
+    wanted.extend(tls.into_iter().map(|(address, door)| (address, Service::Https(door))));
+    if conf.exporter.enabled {
+        wanted.insert(conf.exporter.listen, Service::Http(Door::Exporter));
     }
     wanted.extend(conf.global.listen.iter().map(|&address| (address, Service::Rtmp)));
     wanted
 }
 
+/// The doors of API and delivery server, each with whether it is there. At the same address they are one.
+fn doors(api: (bool, &[SocketAddr]), delivery: (bool, &[SocketAddr])) -> BTreeMap<SocketAddr, Door> {
+    let addresses =
+        |(there, addresses): (bool, &[SocketAddr])| if there { addresses.to_vec() } else { vec![] };
+    let mut doors = BTreeMap::from_iter(addresses(api).into_iter().map(|address| (address, Door::Api)));
+    for address in addresses(delivery) {
+        let door = if doors.contains_key(&address) { Door::Both } else { Door::Delivery };
+        doors.insert(address, door);
+    }
+    doors
+}
 /// All listeners of a server.
 #[derive(Default)]
 pub(crate) struct Listeners(BTreeMap<SocketAddr, Open>);
@@ -144,6 +160,10 @@ fn accept(socket: Arc<TcpListener>, service: Service, id: u64, tasks: &Tasks, co
         }
         Service::Http(door) => {
             let serve = move |cid, socket, peer| http::serve(context.clone(), cid, door, socket, peer);
+            tasks.spawn(id, listen::accept(socket, tasks.clone(), connections, serve));
+        }
+        Service::Https(door) => {
+            let serve = move |cid, socket, peer| http::serve_tls(context.clone(), cid, door, socket, peer);
             tasks.spawn(id, listen::accept(socket, tasks.clone(), connections, serve));
         }
     }

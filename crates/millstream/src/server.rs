@@ -21,14 +21,18 @@ use crate::clients::Clients;
 use crate::conf::Source;
 use crate::fanout::Fanout;
 use crate::hook::Hooks;
+use crate::identity::Identity;
 use crate::listen::Connections;
 use crate::listeners::Listeners;
+use crate::metrics::Metrics;
 use crate::process::{self, Daemon, Inherited, Process};
 use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
 use crate::signals::{Signals, Told};
+use crate::system::System;
 use crate::tasks::Tasks;
-use crate::{demo, identity, log, quit};
+use crate::tls::{self, Certificates};
+use crate::{demo, heartbeat, identity, log, pithy, quit, stats};
 
 /// Descriptors that are not connections: listeners, log, event queues, files being read.
 const OWN_DESCRIPTORS: u64 = 128;
@@ -66,6 +70,8 @@ pub(crate) enum Error {
          lower max_connections or raise the limit (ulimit -n)"
     )]
     Descriptors { wanted: u64, limit: u64 },
+    #[error("https: {0}")]
+    Certificate(#[from] tls::Error),
     #[error("{0}")]
     Bind(io::Error),
     #[error("{0}")]
@@ -76,7 +82,7 @@ impl Error {
     /// SRS's number modulo 256.
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
-            Self::Prepare(_) | Self::Descriptors { .. } => 255,
+            Self::Prepare(_) | Self::Descriptors { .. } | Self::Certificate(_) => 255,
             Self::Bind(_) => 234,
             Self::Process(e) => (e.code() % 256) as u8,
         }
@@ -128,25 +134,34 @@ async fn serve(
 ) -> Result<(), Error> {
     let Startup { snapshot, tree, planned, source, demo, .. } = startup;
     let mut signals = Signals::new(log.clone()).map_err(Error::Prepare)?;
+    let certificates = Certificates::new().map_err(|e| Error::Prepare(io::Error::other(e)))?;
+    certificates.load(&snapshot)?;
     let mut listeners = Listeners::default();
     let prepared = listeners.prepare(&snapshot, |address| sockets.take(address)).map_err(Error::Bind)?;
     sockets.close_rest();
     let seed = RandomState::new().hash_one(std::process::id());
     let tasks = Tasks::new(seed);
     let max_connections = snapshot.global.max_connections as usize;
+    let identity = Arc::new(Identity::new(std::process::id(), seed));
+    let metrics = Metrics::new();
     let (reload, requests) = reload::channel();
     let context = Arc::new(Context {
+        process: stats::Process::new(),
+        identity: identity.clone(),
+        tasks: tasks.clone(),
         hub: Hub::default(),
-        fanout: Fanout::new(tasks.clone(), workers),
-        clients: Clients::default(),
+        fanout: Fanout::new(tasks.clone(), workers, metrics.first_byte()),
+        metrics,
+        clients: Clients::new(identity),
         hooks: Hooks::new(seed),
         bandcheck: Default::default(),
         connections: Arc::new(Connections::new(max_connections)),
+        system: System::new(),
+        certificates,
         seed,
         config: Config::new(snapshot, tree),
         reload,
     });
-    tasks.spawn(tasks.next_id(), context.hooks.clone().run());
     listeners.commit(prepared, &tasks, &context);
     if let Some(file) = watched(&source, &context) {
         tasks.spawn(tasks.next_id(), reload::watch::run(file, context.reload.clone()));
@@ -161,6 +176,12 @@ async fn serve(
         context: context.clone(),
     };
     tasks.spawn(tasks.next_id(), reloader.run(requests));
+    tasks.spawn(tasks.next_id(), context.hooks.clone().run());
+    tasks.spawn(tasks.next_id(), System::watch(context.clone()));
+    tasks.spawn(tasks.next_id(), Certificates::watch(context.clone()));
+    tasks.spawn(tasks.next_id(), heartbeat::run(context.clone()));
+    tasks.spawn(tasks.next_id(), stats::run(context.clone()));
+    tasks.spawn(tasks.next_id(), pithy::run(context.clone()));
     if demo {
         tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
     }
@@ -207,18 +228,10 @@ fn watched(source: &Source, context: &Context) -> Option<PathBuf> {
     source.file().filter(|_| wanted)
 }
 
-/// Features whose absence lets people in who were meant to stay out.
-const GUARDS: [&str; 1] = ["HTTP API authentication"];
-
-/// One line that names what was configured and does not exist yet; those that guard access come a second
-/// time, as an error.
+/// One line that names what was configured and does not exist yet.
 pub(crate) fn report_planned(planned: &[&str]) {
     if !planned.is_empty() {
         warn!("configured but not available yet: {}", planned.join(", "));
-    }
-    let open: Vec<&str> = planned.iter().copied().filter(|feature| GUARDS.contains(feature)).collect();
-    if !open.is_empty() {
-        error!("access is NOT restricted: {} is configured but not available yet", open.join(", "));
     }
 }
 

@@ -60,6 +60,7 @@ impl Rules<'_> {
             self.error(at(root, "asprocess"), message, "add `daemon off;` (`daemon` is on by default)");
         }
         self.https(root);
+        self.auth(root);
         self.listeners(root);
         for caster in root.blocks("stream_caster") {
             self.stream_caster(&caster);
@@ -90,6 +91,15 @@ impl Rules<'_> {
                     "the `https` of `http_api` and `http_server` share a port, so the plain ones must too";
                 self.error(at(&api_tls, "listen"), message, "");
             }
+        }
+    }
+
+    /// Empty credentials would be everybody's.
+    fn auth(&mut self, root: &View<'_>) {
+        let auth = root.block("http_api").block("auth");
+        if auth.is_on("enabled") && (auth.text("username").is_empty() || auth.text("password").is_empty()) {
+            let message = "`auth` without a user name and a password lets nobody in";
+            self.warning(at(&auth, "enabled"), message, "add `username` and `password`");
         }
     }
 

@@ -197,7 +197,8 @@ fn chunk_sizes_are_clamped() {
 #[test]
 fn numbers_that_make_no_sense_are_refused() {
     errors("max_connections 0;", &["1:17: `max_connections` is from 1 to 2147483647: `0` is not"]);
-    errors("heartbeat { interval 0.3; }", &["1:22: `interval` is from 1 to 2147483647: `0.3` is not"]);
+    let clamped = "1:22: `interval` is from 1 to 2147483647: 1 is used for `0.3`";
+    warnings("heartbeat { interval 0.3; }", &[clamped]);
     errors("stats { network -1; }", &["1:17: `network` is from 0 to 2147483647: `-1` is not"]);
     errors("stream_caster { listen 70000; }", &["1:24: `listen` is from 1 to 65535: `70000` is not"]);
 }
@@ -267,6 +268,15 @@ fn https_needs_its_plain_listener_and_shares_like_it() {
 }
 
 #[test]
+fn authentication_needs_something_to_compare_with() {
+    let nobody = "1:27: `auth` without a user name and a password lets nobody in";
+    warnings("http_api { auth { enabled on; username admin; } }", &[nobody]);
+    warnings("http_api { auth { enabled on; password x; } }", &[nobody]);
+    warnings("http_api { auth { enabled on; username admin; password a:b; } }", &[]);
+    warnings("http_api { auth { username admin; } }", &[]);
+}
+
+#[test]
 fn casters_and_programs_need_their_parts() {
     errors(
         "stream_caster { enabled on; }",
@@ -331,8 +341,8 @@ fn features_asked_for_are_listed_once() {
     assert!(planned("listen 1935;").is_empty());
     assert!(planned("daemon off; vhost a { hls { hls_path x; } dvr { enabled off; } }").is_empty());
     assert!(planned("vhost a { enabled off; hls { enabled on; } }").is_empty());
-    let text = "vhost a { hls { enabled on; hls_path x; } } vhost b { hls { enabled on; } bandcheck { enabled on; } }";
-    assert_eq!(planned(text), ["HLS", "bandwidth test"]);
+    let text = "vhost a { hls { enabled on; hls_path x; } } vhost b { hls { enabled on; } dvr { enabled on; } }";
+    assert_eq!(planned(text), ["HLS", "DVR"]);
     assert_eq!(planned("vhost a { cluster { mode remote; origin b; } }"), ["edge"]);
 }
 

@@ -13,7 +13,7 @@ super::block! {
         chunk_size: u32 = "chunk_size",
         /// Limit of RTMP, API and HTTP connections together; at least 1.
         max_connections: u32 = "max_connections",
-        /// Interval of the periodic statistics lines; at least 1 ms.
+        /// Interval of the periodic statistics lines; at least 100 ms.
         pithy_print: Duration = "pithy_print_ms",
         /// Directory to change to before anything else is opened.
         work_dir: PathBuf = "work_dir",

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::Secret;
+
 super::block! {
     /// `http_api`.
     pub struct HttpApi {
@@ -14,6 +16,10 @@ super::block! {
         crossdomain: bool = "crossdomain",
         /// Remote control.
         raw_api: RawApi = "raw_api",
+        /// Who may use it.
+        auth: Auth = "auth",
+        /// The same over TLS.
+        https: Https = "https",
     }
 }
 
@@ -32,6 +38,32 @@ super::block! {
 }
 
 super::block! {
+    /// `http_api.auth`: HTTP Basic authentication.
+    pub struct Auth {
+        /// Ask for a user name and password.
+        enabled: bool = "enabled",
+        /// User name; nobody is let in if it is empty.
+        username: String = "username",
+        /// Password; nobody is let in if it is empty.
+        password: Secret = "password",
+    }
+}
+
+super::block! {
+    /// `https` of either listener.
+    pub struct Https {
+        /// Serve over TLS beside the plain listener.
+        enabled: bool = "enabled",
+        /// Its endpoint.
+        listen: SocketAddr = "listen",
+        /// PEM file of the private key; relative to the working directory.
+        key: PathBuf = "key",
+        /// PEM file of the certificate chain; relative to the working directory.
+        cert: PathBuf = "cert",
+    }
+}
+
+super::block! {
     /// `http_server`.
     pub struct HttpServer {
         /// Serve live streams over HTTP.
@@ -42,5 +74,7 @@ super::block! {
         crossdomain: bool = "crossdomain",
         /// Directory served at `/`; relative to the working directory.
         dir: PathBuf = "dir",
+        /// The same over TLS.
+        https: Https = "https",
     }
 }

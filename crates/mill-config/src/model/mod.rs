@@ -5,13 +5,16 @@
 //! that lands adds a file and one line in the block around it.
 
 mod access;
+mod exporter;
 mod global;
 mod http;
 mod http_hooks;
 mod http_remux;
 mod log;
+mod monitor;
 mod play;
 mod publish;
+mod secret;
 mod vhost;
 
 use std::collections::HashSet;
@@ -21,13 +24,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::access::{Bandcheck, Network, Refer, Rule, Security, Who};
+pub use self::exporter::Exporter;
 pub use self::global::Global;
-pub use self::http::{HttpApi, HttpServer, RawApi};
+pub use self::http::{Auth, HttpApi, HttpServer, Https, RawApi};
 pub use self::http_hooks::HttpHooks;
 pub use self::http_remux::HttpRemux;
 pub use self::log::{Format, Level, Log, Tank};
+pub use self::monitor::{Heartbeat, Stats};
 pub use self::play::{Play, TimeJitter};
 pub use self::publish::Publish;
+pub use self::secret::Secret;
 pub use self::vhost::Vhost;
 
 use crate::diff::Changes;
@@ -49,6 +55,12 @@ pub struct Snapshot {
     pub http_api: HttpApi,
     /// `http_server`.
     pub http_server: HttpServer,
+    /// `heartbeat`.
+    pub heartbeat: Heartbeat,
+    /// `stats`.
+    pub stats: Stats,
+    /// `exporter`.
+    pub exporter: Exporter,
     /// All vhosts in the order of the file, disabled ones too; names differ.
     pub vhosts: Vec<Arc<Vhost>>,
 }
@@ -96,11 +108,21 @@ impl Snapshot {
         let mut names = HashSet::new();
         let first = root.blocks("vhost").filter(|view| names.insert(view.head()));
         let vhosts = first.map(|view| Arc::new(Vhost::read(&view))).collect();
+        let mut http_api = HttpApi::read(&root.block("http_api"));
+        let http_server = HttpServer::read(&root.block("http_server"));
+        // One plain port for both means one for TLS too, unless the file says otherwise.
+        let given = root.block("http_api").block("https").given("listen").is_some();
+        if http_api.listen == http_server.listen && !given {
+            http_api.https.listen = http_server.https.listen;
+        }
         Self {
             global: Global::read(root),
             log: Log::read(root),
-            http_api: HttpApi::read(&root.block("http_api")),
-            http_server: HttpServer::read(&root.block("http_server")),
+            http_api,
+            http_server,
+            heartbeat: Heartbeat::read(&root.block("heartbeat")),
+            stats: Stats::read(&root.block("stats")),
+            exporter: Exporter::read(&root.block("exporter")),
             vhosts,
         }
     }

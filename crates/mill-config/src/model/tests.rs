@@ -115,3 +115,35 @@ fn a_container_logs_to_the_console_unless_told_otherwise() {
     assert_eq!(tank("in_docker on; srs_log_tank file;"), Tank::File);
     assert_eq!(tank("in_docker off;"), Tank::File);
 }
+
+#[test]
+fn reports_and_figures() {
+    let defaults = snapshot("listen 1;");
+    let Heartbeat { enabled, interval, summaries, ports, .. } = defaults.heartbeat;
+    assert_eq!((enabled, summaries, ports), (false, false, false));
+    assert_eq!(interval, Duration::from_millis(9900));
+    assert_eq!((defaults.stats.enabled, defaults.stats.network), (true, 0));
+    assert!(defaults.stats.disk.is_empty());
+    let set =
+        snapshot("listen 1; stats { network 2; disk sda sdb; } heartbeat { interval 0.2; device_id a; }");
+    assert_eq!((set.stats.network, set.stats.disk), (2, vec!["sda".to_owned(), "sdb".to_owned()]));
+    assert_eq!((set.heartbeat.interval, &*set.heartbeat.device_id), (Duration::from_secs(1), "a"));
+}
+
+#[test]
+fn a_password_is_not_shown() {
+    let set = snapshot("listen 1; http_api { auth { enabled on; username admin; password pa:ss; } }");
+    assert_eq!(set.http_api.auth.password.reveal(), "pa:ss");
+    assert!(!format!("{set:?}").contains("pa:ss"));
+}
+
+#[test]
+fn tls_ports() {
+    let ports = |text: &str| {
+        let snapshot = snapshot(&format!("listen 1; {text}"));
+        (snapshot.http_api.https.listen.port(), snapshot.http_server.https.listen.port())
+    };
+    assert_eq!(ports(""), (1990, 8088));
+    assert_eq!(ports("http_api { listen 8080; }"), (8088, 8088), "a shared port is shared over TLS too");
+    assert_eq!(ports("http_api { listen 8080; https { listen 1; } }"), (1, 8088));
+}

@@ -7,7 +7,6 @@ use super::Status::{Ignored, Implemented, Planned};
 use super::Unit::{Bytes, Millis, Plain, Seconds};
 use super::{Row, Status, block, caster, http, monitor, row, rtc, srt, vhost};
 
-const STATISTICS: Status = Planned("statistics lines");
 const FFMPEG: Status = Planned("ffmpeg processes");
 const SERVER_ID: Status = Planned("server id");
 const NO_CALL_HOME: Status = Ignored("this server never calls home");
@@ -30,7 +29,7 @@ pub(super) const ROOT: &[Row] = &[
     row("srs_log_format", Word(&["plain", "json"], Refused), "plain", Implemented, AtOnce, "Layout of a line: SRS's, or one JSON object with `time`, `level`, `pid`, `cid` and `message`.").aliases(&["SRS_LOG_FORMAT"]),
     row("utc_time", BoolOff, "off", Implemented, AtOnce, "UTC instead of local time in the log and in file names."),
     row("work_dir", Path, "./", Implemented, NeedsRestart, "Directory all relative paths in this file are relative to."),
-    row("pithy_print_ms", Int(Millis), "10000", STATISTICS, AtOnce, "Interval of the periodic statistics lines.").clamped(1.0, i32::MAX as f64),
+    row("pithy_print_ms", Int(Millis), "10000", Implemented, AtOnce, "Interval of the periodic statistics lines.").clamped(100.0, i32::MAX as f64),
     row("daemon", BoolOn, "on", Implemented, NeedsRestart, "Run in the background; the command returns when the server serves. Under systemd (`Type=notify`) it stays in the foreground."),
     row("pid", Path, "./objs/srs.pid", Implemented, AtOnce, "File that holds the process id and is locked against a second server; `/dev/null` for none."),
     row("asprocess", BoolOff, "off", Implemented, NeedsRestart, "Quit when the parent process goes away; needs `daemon off`."),
@@ -52,9 +51,9 @@ pub(super) const ROOT: &[Row] = &[
     row("tcmalloc_release_rate", Float(Plain), "0.8", Ignored("another memory allocator is used"), NeedsRestart, "How fast tcmalloc returns memory.").clamped(0.0, 10.0),
     block("threads", monitor::THREADS, Ignored("there are no threads to tune"), NeedsRestart, "Threads of the server."),
     block("circuit_breaker", monitor::CIRCUIT_BREAKER, monitor::BREAKER, AtOnce, "Shed load when the processor is busy."),
-    block("heartbeat", monitor::HEARTBEAT, monitor::BEAT, AtOnce, "Report to a management server."),
-    block("stats", monitor::STATS, monitor::SYSTEM_STATS, AtOnce, "Figures of the machine in the API."),
-    block("exporter", monitor::EXPORTER, monitor::PROMETHEUS, RebindsListener, "Metrics for Prometheus."),
+    block("heartbeat", monitor::HEARTBEAT, Implemented, AtOnce, "Report to a management server."),
+    block("stats", monitor::STATS, Implemented, AtOnce, "Figures of the machine in the API."),
+    block("exporter", monitor::EXPORTER, Implemented, RebindsListener, "Metrics for Prometheus."),
     block("tencentcloud_cls", monitor::TENCENTCLOUD_CLS, monitor::CLOUD, NeedsRestart, "Log service of one cloud vendor.").open(),
     block("tencentcloud_apm", monitor::TENCENTCLOUD_APM, monitor::CLOUD, NeedsRestart, "Tracing service of one cloud vendor.").open(),
     block("http_api", http::API, Implemented, RebindsListener, "HTTP API."),

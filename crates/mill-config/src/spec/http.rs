@@ -5,19 +5,15 @@ use super::Kind::{BoolOff, BoolOn, Endpoint, Endpoints, Path, Text};
 use super::Status::{Implemented, Planned};
 use super::{Row, Status, block, row};
 
-/// The listener and `/api/v1/versions` are there.
-const REST_OF_API: Status = Planned("HTTP API beyond versions");
-const API_AUTH: Status = Planned("HTTP API authentication");
-const HTTPS: Status = Planned("HTTPS");
 const FILES: Status = Planned("file server");
 
 pub(super) const API: &[Row] = &[
-    row("enabled", BoolOff, "off", REST_OF_API, RebindsListener, "Serve the HTTP API."),
+    row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve the HTTP API."),
     row("listen", Endpoints, "1985", Implemented, RebindsListener, "Endpoints of the API; one that `http_server` has too serves both."),
     row("crossdomain", BoolOn, "on", Implemented, AtOnce, "Allow web pages of other origins (CORS)."),
     block("raw_api", RAW, Implemented, AtOnce, "Remote control over `/api/v1/raw`."),
-    block("auth", AUTH, API_AUTH, AtOnce, "HTTP Basic authentication of the API."),
-    block("https", API_HTTPS, HTTPS, RebindsListener, "The API over TLS."),
+    block("auth", AUTH, Implemented, AtOnce, "HTTP Basic authentication of the API."),
+    block("https", API_HTTPS, Implemented, RebindsListener, "The API over TLS."),
 ];
 
 pub(super) const SERVER: &[Row] = &[
@@ -25,7 +21,7 @@ pub(super) const SERVER: &[Row] = &[
     row("listen", Endpoints, "8080", Implemented, RebindsListener, "Endpoints of the HTTP server."),
     row("crossdomain", BoolOn, "on", Implemented, AtOnce, "Allow web pages of other origins (CORS)."),
     row("dir", Path, "./objs/nginx/html", FILES, NeedsRestart, "Directory served at `/`."),
-    block("https", SERVER_HTTPS, HTTPS, RebindsListener, "The same over TLS."),
+    block("https", SERVER_HTTPS, Implemented, RebindsListener, "The same over TLS."),
 ];
 
 const RAW: &[Row] = &[
@@ -36,18 +32,18 @@ const RAW: &[Row] = &[
 ];
 
 const AUTH: &[Row] = &[
-    row("enabled", BoolOff, "off", API_AUTH, AtOnce, "Ask for a user name and password."),
-    row("username", Text, "", API_AUTH, AtOnce, "User name.").example("admin"),
-    row("password", Text, "", API_AUTH, AtOnce, "Password.").example("secret"),
+    row("enabled", BoolOff, "off", Implemented, AtOnce, "Ask for a user name and password (HTTP Basic); without both of them nobody is let in."),
+    row("username", Text, "", Implemented, AtOnce, "User name.").example("admin"),
+    row("password", Text, "", Implemented, AtOnce, "Password.").example("secret"),
 ];
 
 /// The rows of an `https` block; the two differ in the default port only.
 const fn https(port: &'static str) -> [Row; 4] {
     [
-        row("enabled", BoolOff, "off", HTTPS, RebindsListener, "Serve over TLS; needs the plain listener too."),
-        row("listen", Endpoint, port, HTTPS, RebindsListener, "Endpoint."),
-        row("key", Path, "./conf/server.key", HTTPS, AtOnce, "Private key, PEM."),
-        row("cert", Path, "./conf/server.crt", HTTPS, AtOnce, "Certificate chain, PEM."),
+        row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve over TLS; needs the plain listener too."),
+        row("listen", Endpoint, port, Implemented, RebindsListener, "Endpoint."),
+        row("key", Path, "./conf/server.key", Implemented, AtOnce, "Private key, PEM; read again when the file changes."),
+        row("cert", Path, "./conf/server.crt", Implemented, AtOnce, "Certificate chain, PEM, the server's own first; read again when the file changes."),
     ]
 }
 

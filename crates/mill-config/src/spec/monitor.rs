@@ -2,14 +2,11 @@
 
 use super::Effect::{AtOnce, NeedsRestart, RebindsListener};
 use super::Kind::{BoolOff, BoolOn, Endpoint, Float, Int, List, Text};
-use super::Status::{Ignored, Planned};
+use super::Status::{Ignored, Implemented, Planned};
 use super::Unit::{Percent, Plain, Seconds};
 use super::{Row, Status, row};
 
 pub(super) const BREAKER: Status = Planned("circuit breaker");
-pub(super) const BEAT: Status = Planned("heartbeat");
-pub(super) const SYSTEM_STATS: Status = Planned("system statistics");
-pub(super) const PROMETHEUS: Status = Planned("Prometheus exporter");
 pub(super) const CLOUD: Status = Ignored("services of one cloud vendor are not supported");
 
 pub(super) const THREADS: &[Row] = &[
@@ -27,25 +24,25 @@ pub(super) const CIRCUIT_BREAKER: &[Row] = &[
 ];
 
 pub(super) const HEARTBEAT: &[Row] = &[
-    row("enabled", BoolOff, "off", BEAT, AtOnce, "POST a report periodically."),
-    row("interval", Float(Seconds), "9.9", BEAT, AtOnce, "Time between reports.").strict(1.0, i32::MAX as f64),
-    row("url", Text, "http://127.0.0.1:8085/api/v1/servers", BEAT, AtOnce, "Where the report goes."),
-    row("device_id", Text, "", BEAT, AtOnce, "Name of this machine in the report.").example("my-srs-device"),
-    row("summaries", BoolOff, "off", BEAT, AtOnce, "Add the figures of the API's summaries."),
-    row("ports", BoolOff, "off", BEAT, AtOnce, "Add the ports listened on."),
+    row("enabled", BoolOff, "off", Implemented, AtOnce, "POST a report periodically."),
+    row("interval", Float(Seconds), "9.9", Implemented, AtOnce, "Time between reports, in whole seconds: a fraction is dropped.").clamped(1.0, i32::MAX as f64),
+    row("url", Text, "http://127.0.0.1:8085/api/v1/servers", Implemented, AtOnce, "Where the report goes."),
+    row("device_id", Text, "", Implemented, AtOnce, "Name of this machine in the report.").example("my-srs-device"),
+    row("summaries", BoolOff, "off", Implemented, AtOnce, "Add the figures of the API's summaries."),
+    row("ports", BoolOff, "off", Implemented, AtOnce, "Add the ports listened on."),
 ];
 
 pub(super) const STATS: &[Row] = &[
-    row("enabled", BoolOn, "on", SYSTEM_STATS, AtOnce, "Collect figures of the machine."),
-    row("network", Int(Plain), "0", SYSTEM_STATS, AtOnce, "Which local address is reported, as an index into their list.").strict(0.0, i32::MAX as f64),
-    row("disk", List, "", SYSTEM_STATS, AtOnce, "Disks whose figures are reported, named as in `/proc/diskstats`.").example("sda sdb"),
+    row("enabled", BoolOn, "on", Implemented, AtOnce, "Collect figures of the machine."),
+    row("network", Int(Plain), "0", Implemented, AtOnce, "Which local address is reported, as an index into their list; beyond its end counting goes on from the beginning.").strict(0.0, i32::MAX as f64),
+    row("disk", List, "", Implemented, AtOnce, "Disks whose figures are reported, named as in `/proc/diskstats`.").example("sda sdb"),
 ];
 
 pub(super) const EXPORTER: &[Row] = &[
-    row("enabled", BoolOff, "off", PROMETHEUS, RebindsListener, "Serve metrics at `/metrics`."),
-    row("listen", Endpoint, "9972", PROMETHEUS, RebindsListener, "Endpoint of the exporter."),
-    row("label", Text, "", PROMETHEUS, AtOnce, "Label put on all metrics.").example("cn-beijing"),
-    row("tag", Text, "", PROMETHEUS, AtOnce, "Tag put on all metrics.").example("cn-edge"),
+    row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve metrics at `/metrics`."),
+    row("listen", Endpoint, "9972", Implemented, RebindsListener, "Endpoint of the exporter."),
+    row("label", Text, "", Implemented, AtOnce, "Label of `srs_build_info`.").example("cn-beijing"),
+    row("tag", Text, "", Implemented, AtOnce, "Another label of `srs_build_info`.").example("cn-edge"),
 ];
 
 pub(super) const TENCENTCLOUD_CLS: &[Row] = &[

@@ -4,11 +4,15 @@
 //! comes when everything is in force, or says why nothing has changed. An update changes the file too, and
 //! only the place it is about. What is shown is what stands in the configuration, without the passwords.
 
+use std::borrow::Cow;
+
+use futures_util::future::BoxFuture;
 use mill_config::model::RawApi;
 use mill_config::spec::{self, Kind, Row};
 use mill_config::{Edit, Node, Snapshot, Tree, Vhost};
 use serde_json::{Map, Value, json};
 
+use super::{Answer, Asked};
 use crate::reload::{Cause, Outcome, State};
 use crate::session::Context;
 
@@ -27,8 +31,15 @@ const SECRET: [&str; 3] = ["auth", "tencentcloud_cls", "tencentcloud_apm"];
 /// What a call asks for: its parameters, decoded.
 type Parameter<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
 
+pub(super) fn get<'a>(asked: &'a Asked<'a>) -> BoxFuture<'a, Answer> {
+    Box::pin(async move {
+        let parameter = |name: &str| asked.query.get(name).map(Cow::into_owned);
+        Answer::json(&call(asked.ctx, &parameter).await)
+    })
+}
+
 /// Answers a call.
-pub(super) async fn call(ctx: &Context, parameter: Parameter<'_>) -> Value {
+async fn call(ctx: &Context, parameter: Parameter<'_>) -> Value {
     let rpc = parameter("rpc").unwrap_or_default();
     let (allowed, tree) = {
         let config = ctx.config.load();

@@ -15,16 +15,22 @@
 //! however the task ends, takes the viewer out of its shard. What the session wants to say in between
 //! ([`Seat::send`]) is written between two batches, so that it never lands inside a message.
 //!
+//! A viewer whose bytes pass through something on their way to the socket (TLS) has no place in a shard: it
+//! takes the same batches at the same pace in its session's own task ([`Fanout::deliver`]).
+//!
 //! Bounds: a shard has at most [`SHARD_SIZE`] viewers; a viewer holds at most one started batch and
 //! [`MAX_OUTBOX`] bytes of its session's output; how far it may fall behind is the lane's business.
 
+mod course;
 mod pace;
 mod shard;
+mod solo;
 mod viewer;
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use mill_hub::{FormatKey, Lane, StreamId};
@@ -33,8 +39,10 @@ use tokio::net::tcp::OwnedWriteHalf;
 use tokio::time::Instant;
 
 use crate::clients::Traffic;
+use crate::metrics::Histogram;
 use crate::tasks::Tasks;
 pub(crate) use pace::Pace;
+use pace::Tick;
 use shard::{Inbox, Shard};
 use viewer::{Link, Viewer};
 
@@ -55,6 +63,8 @@ struct Shared {
     /// The beginning of the clock by which flushes are timed.
     epoch: Instant,
     viewers: AtomicUsize,
+    /// Seconds viewers of running streams waited for their first media.
+    first_byte: Histogram,
     lanes: Mutex<HashMap<LaneKey, Vec<Arc<Inbox>>>>,
 }
 
@@ -62,9 +72,15 @@ type LaneKey = (StreamId, FormatKey);
 
 impl Fanout {
     /// `workers` is how many threads the runtime has.
-    pub(crate) fn new(tasks: Tasks, workers: usize) -> Self {
+    pub(crate) fn new(tasks: Tasks, workers: usize, first_byte: Histogram) -> Self {
         let lanes = Mutex::new(HashMap::new());
-        Self(Arc::new(Shared { tasks, workers, epoch: Instant::now(), viewers: AtomicUsize::new(0), lanes }))
+        let (epoch, viewers) = (Instant::now(), AtomicUsize::new(0));
+        Self(Arc::new(Shared { tasks, workers, epoch, viewers, first_byte, lanes }))
+    }
+
+    /// Time from one flush to the next at that pace, as many viewers as there are now.
+    pub(crate) fn interval(&self, pace: Pace) -> Duration {
+        pace.interval(self.0.viewers.load(Ordering::Relaxed), self.0.workers)
     }
 
     /// Seats a viewer of `lane`. `greeting` is written first; then it receives the stream, now or as soon
@@ -117,6 +133,12 @@ impl Fanout {
 }
 
 impl Shared {
+    /// The next common moment to flush; `None`: at once.
+    fn next_tick(&self, pace: Pace) -> Option<Tick> {
+        let viewers = self.viewers.load(Ordering::Relaxed);
+        Tick::next(self.epoch, pace.interval(viewers, self.workers))
+    }
+
     /// Forgets a shard that has closed its inbox.
     fn forget(&self, lane: &Lane) {
         let key = (lane.stream().id().clone(), lane.format().key());

@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 /// Writes a second that each worker thread may make before flushes stretch. At some 12 µs a write this is
 /// two percent of a core.
 const WRITES_PER_WORKER: u32 = 1500;
@@ -31,6 +33,27 @@ impl Pace {
         let wanted = (Duration::from_secs(1) / budget).saturating_mul(viewers);
         let wanted = if wanted < SHORTEST { Duration::ZERO } else { wanted };
         wanted.min(self.longest).max(self.shortest)
+    }
+}
+
+/// A moment at which everybody flushes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tick {
+    /// Its time in nanoseconds: ticks of different intervals are different.
+    pub(super) number: u64,
+    pub(super) at: Instant,
+}
+
+impl Tick {
+    /// The next common moment to flush on the clock that began at `epoch`; `None`: at once.
+    ///
+    /// All shards flush at the same ticks of one clock, so that they cut the log at the same places and a
+    /// flush is one piece for everybody.
+    pub(super) fn next(epoch: Instant, interval: Duration) -> Option<Self> {
+        let (passed, interval) = (epoch.elapsed().as_nanos(), interval.as_nanos());
+        let time = (passed.checked_div(interval)? + 1) * interval;
+        let wait = u64::try_from(time - passed).unwrap_or(u64::MAX);
+        Some(Self { number: time as u64, at: Instant::now() + Duration::from_nanos(wait) })
     }
 }
 

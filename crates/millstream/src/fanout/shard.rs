@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use bytes::BytesMut;
 use futures_util::StreamExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::FuturesUnordered;
@@ -18,19 +17,15 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::viewer::{At, Link, Viewer, Wrote};
-use super::{Ended, Pace, Shared};
+use super::course::{At, MAX_SLICES};
+use super::pace::{Pace, Tick};
+use super::viewer::{Link, Viewer, Wrote};
+use super::{Ended, Shared};
 
 /// A viewer that has not taken what it was given by then is gone, or hopelessly slow (SRS's write timeout).
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+pub(super) const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Slices handed to one write; the kernel takes 1024.
-const MAX_SLICES: usize = 64;
-
-/// Bytes that a viewer who is behind takes per step: what a blocked viewer can keep from being freed.
-const CATCH_UP: usize = 128 * 1024;
-
-/// Steps of [`CATCH_UP`] bytes that a viewer who is behind may take before the others get a turn.
+/// Steps of a [`Course`](super::course::Course) that a viewer who is behind may take before the others get a turn.
 const PUMP_STEPS: usize = 8;
 
 /// Viewers written to before the other tasks of this worker get a turn.
@@ -74,6 +69,17 @@ impl Inbox {
         self.news.notify_one();
     }
 
+    /// A shard of its own for a viewer whom no shard serves: nobody else is seated in it.
+    pub(super) fn single() -> Self {
+        let state = InboxState { seats: usize::MAX, ..InboxState::default() };
+        Self { state: Mutex::new(state), news: Notify::new() }
+    }
+
+    /// The pace that was set since the last call.
+    pub(super) fn take_pace(&self) -> Option<Pace> {
+        self.state.lock().pace.take()
+    }
+
     /// Makes the shard look at its viewers' flags.
     pub(super) fn poke(&self) {
         self.state.lock().poked = true;
@@ -83,14 +89,6 @@ impl Inbox {
     pub(super) fn is_closed(&self) -> bool {
         self.state.lock().closed
     }
-}
-
-/// A moment at which all shards flush.
-#[derive(Debug, Clone, Copy)]
-struct Tick {
-    /// Its time in nanoseconds: ticks of different intervals are different.
-    number: u64,
-    at: Instant,
 }
 
 pub(super) struct Shard {
@@ -132,7 +130,7 @@ impl Shard {
         while self.take_news().await {
             tokio::select! {
                 () = self.reader.moved(), if due.is_none() => {
-                    due = self.next_tick();
+                    due = self.shared.next_tick(self.pace);
                     if due.is_none() {
                         self.flush(None).await;
                     }
@@ -144,19 +142,6 @@ impl Shard {
                 () = self.inbox.news.notified() => {}
             }
         }
-    }
-
-    /// The next common moment to flush; `None`: at once.
-    ///
-    /// All shards flush at the same ticks of one clock, so that they cut the log at the same places and a
-    /// flush is one piece for everybody.
-    fn next_tick(&self) -> Option<Tick> {
-        let viewers = self.shared.viewers.load(Ordering::Relaxed);
-        let interval = self.pace.interval(viewers, self.shared.workers).as_nanos();
-        let passed = self.shared.epoch.elapsed().as_nanos();
-        let time = (passed.checked_div(interval)? + 1) * interval;
-        let wait = u64::try_from(time - passed).unwrap_or(u64::MAX);
-        Some(Tick { number: time as u64, at: Instant::now() + Duration::from_nanos(wait) })
     }
 
     /// Takes newcomers in and looks after changed flags. `false`: everybody has gone, the inbox is closed.
@@ -178,7 +163,10 @@ impl Shard {
                 tokio::task::yield_now().await;
             }
             // Before its greeting goes out: of a publish that begins once the peer has that, nothing is missed.
-            fill(&mut viewer, &self.reader, &mut Vec::new());
+            viewer.course.fill(&self.reader, &mut Vec::new());
+            if viewer.course.at == At::Waiting {
+                viewer.since = None;
+            }
             self.shared.viewers.fetch_add(1, Ordering::Relaxed);
             let place = self.free.pop().unwrap_or_else(|| {
                 self.viewers.push(None);
@@ -194,7 +182,7 @@ impl Shard {
                     tokio::task::yield_now().await;
                 }
                 let up_to_date = At::Batch(self.next);
-                let wants = |v: &Viewer| !v.blocked && (v.at != up_to_date || !v.is_plain());
+                let wants = |v: &Viewer| !v.blocked && (v.course.at != up_to_date || !v.is_plain());
                 if self.viewers[place].as_ref().is_some_and(wants) {
                     self.pump(place);
                 }
@@ -238,7 +226,7 @@ impl Shard {
             if viewer.blocked {
                 continue;
             }
-            if !(plain && viewer.at == At::Batch(from) && viewer.is_plain()) {
+            if !(plain && viewer.course.at == At::Batch(from) && viewer.is_plain()) {
                 self.pump(place);
                 continue;
             }
@@ -246,7 +234,7 @@ impl Shard {
                 Ok(n) => {
                     sent += n as u64;
                     if n == total {
-                        viewer.at = At::Batch(self.next);
+                        viewer.course.at = At::Batch(self.next);
                     } else {
                         keep_rest(viewer, from, &fresh, n);
                         self.pump(place);
@@ -293,7 +281,11 @@ impl Shard {
                 return self.end(place, Ended::Failed);
             }
             match viewer.write_queue() {
-                Wrote::All => {}
+                Wrote::All => {
+                    if let Some(since) = viewer.since.take() {
+                        self.shared.first_byte.observe(since.elapsed().as_secs_f64());
+                    }
+                }
                 Wrote::Blocked => return self.block(place),
                 Wrote::Failed => return self.end(place, Ended::Failed),
             }
@@ -303,10 +295,13 @@ impl Shard {
             }
             if !viewer.is_paused() && !viewer.wants_part() {
                 behind.clear();
-                fill(viewer, &self.reader, &mut behind);
+                if viewer.course.fill(&self.reader, &mut behind) {
+                    viewer.skipped();
+                    self.reader.lane().stream().count_skip();
+                }
             }
-            if viewer.is_idle() {
-                if viewer.at == At::Over {
+            if viewer.course.is_idle() {
+                if viewer.course.at == At::Over {
                     self.end(place, Ended::Stream);
                 }
                 return;
@@ -331,7 +326,7 @@ impl Shard {
 
     /// Tells the lane what its viewers may still ask for.
     fn report_floor(&self) {
-        let floor = self.viewers.iter().flatten().filter_map(|v| match v.at {
+        let floor = self.viewers.iter().flatten().filter_map(|v| match v.course.at {
             At::Batch(next) => Some(next),
             At::Waiting | At::Over => None,
         });
@@ -370,7 +365,7 @@ fn keep_rest(viewer: &mut Viewer, from: u64, batches: &[Batch], mut n: usize) {
     for batch in batches {
         if n < batch.bytes.len() {
             if n > 0 {
-                viewer.enqueue(batch.bytes.slice(n..));
+                viewer.course.enqueue(batch.bytes.slice(n..));
                 at += 1;
             }
             break;
@@ -378,59 +373,5 @@ fn keep_rest(viewer: &mut Viewer, from: u64, batches: &[Batch], mut n: usize) {
         n -= batch.bytes.len();
         at += 1;
     }
-    viewer.at = At::Batch(at);
-}
-
-/// Queues what a viewer gets next: where it starts, if it waits; else the batches it is behind.
-fn fill(viewer: &mut Viewer, reader: &Reader, batches: &mut Vec<Batch>) {
-    let from = match viewer.at {
-        At::Over => return,
-        At::Batch(from) => from,
-        At::Waiting => {
-            let since = reader.next();
-            let Some((join, tracks)) = reader.join(viewer.waits_since) else {
-                viewer.waits_since.get_or_insert(since);
-                return;
-            };
-            let mut preamble = BytesMut::new();
-            reader.lane().format().preamble(tracks, &mut preamble);
-            viewer.enqueue(preamble.freeze());
-            viewer.enqueue(join.headers);
-            join.next
-        }
-    };
-    let from = if reader.read(from, MAX_SLICES, batches).is_ok() {
-        from
-    } else {
-        // Too far behind. Its queue is empty, so this is a place between two messages.
-        viewer.skipped();
-        reader.lane().stream().counters().skips.fetch_add(1, Ordering::Relaxed);
-        if reader.ended_since(from)
-            && let Some(last) = reader.lane().format().finish()
-        {
-            viewer.enqueue(last);
-            viewer.at = At::Over;
-            return;
-        }
-        let join = reader.rejoin(from);
-        viewer.enqueue(join.headers);
-        let _ = reader.read(join.next, MAX_SLICES, batches);
-        join.next
-    };
-    viewer.at = At::Batch(from);
-    let mut taken = 0;
-    for (number, batch) in (from..).zip(batches.drain(..)) {
-        taken += batch.bytes.len();
-        if taken > CATCH_UP && number > from {
-            return;
-        }
-        viewer.at = At::Batch(number + 1);
-        if !batch.end {
-            viewer.enqueue(batch.bytes);
-        } else if let Some(last) = reader.lane().format().finish() {
-            viewer.enqueue(last);
-            viewer.at = At::Over;
-            return;
-        }
-    }
+    viewer.course.at = At::Batch(at);
 }

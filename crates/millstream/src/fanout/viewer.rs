@@ -3,18 +3,18 @@
 //! The shard owns the [`Viewer`]; the [`Link`] is shared with the session's [`super::Seat`]. Everything in
 //! it is a flag, a counter, or the small outbox; neither side ever waits for the other while holding it.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::tcp::OwnedWriteHalf;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::Ended;
+use super::course::Course;
 use crate::clients::Traffic;
 
 /// Delivery is stopped.
@@ -101,28 +101,14 @@ impl Link {
     }
 }
 
-/// Where in the lane a viewer is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum At {
-    /// There is nothing to begin with yet.
-    Waiting,
-    /// The next batch to take.
-    Batch(u64),
-    /// Everything it came for is in its queue.
-    Over,
-}
-
 /// One socket in a shard.
 pub(super) struct Viewer {
     pub(super) link: Arc<Link>,
-    pub(super) at: At,
-    /// Bytes that go out before the next batch: greeting, headers, the rest of a batch begun. Its first
-    /// piece may be partly written; all pieces end between two messages.
-    queue: VecDeque<Bytes>,
+    pub(super) course: Course,
     /// Since when there is something in the queue that the socket would not take.
     stuck: Option<Instant>,
-    /// Number of the next batch when there was nothing to begin with yet.
-    pub(super) waits_since: Option<u64>,
+    /// When it came, until it has its first media; none if it came before the publisher.
+    pub(super) since: Option<Instant>,
     /// A wait for writability is under way.
     pub(super) blocked: bool,
 }
@@ -138,32 +124,12 @@ pub(super) enum Wrote {
 
 impl Viewer {
     pub(super) fn new(link: Arc<Link>, greeting: Bytes) -> Self {
-        let mut viewer = Self {
-            link,
-            at: At::Waiting,
-            queue: VecDeque::new(),
-            stuck: None,
-            waits_since: None,
-            blocked: false,
-        };
-        viewer.enqueue(greeting);
-        viewer
-    }
-
-    pub(super) fn enqueue(&mut self, bytes: Bytes) {
-        if !bytes.is_empty() {
-            self.queue.push_back(bytes);
-        }
-    }
-
-    /// Nothing is left to write.
-    pub(super) fn is_idle(&self) -> bool {
-        self.queue.is_empty()
+        Self { link, course: Course::new(greeting), stuck: None, since: Some(Instant::now()), blocked: false }
     }
 
     /// Nothing waits but the lane: such a viewer can be written to straight from the shared batches.
     pub(super) fn is_plain(&self) -> bool {
-        self.queue.is_empty() && self.link.flags.load(Ordering::Acquire) == 0
+        self.course.is_idle() && self.link.flags.load(Ordering::Acquire) == 0
     }
 
     pub(super) fn is_paused(&self) -> bool {
@@ -176,7 +142,7 @@ impl Viewer {
 
     /// The session wants the socket back and nothing begun is unfinished.
     pub(super) fn may_part(&self) -> bool {
-        self.queue.is_empty() && self.link.flags.load(Ordering::Acquire) & PART != 0
+        self.course.is_idle() && self.link.flags.load(Ordering::Acquire) & PART != 0
     }
 
     pub(super) fn wants_part(&self) -> bool {
@@ -192,15 +158,15 @@ impl Viewer {
     pub(super) fn collect_outbox(&mut self) {
         if self.link.flags.fetch_and(!OUTBOX, Ordering::AcqRel) & OUTBOX != 0 {
             let bytes = std::mem::take(&mut *self.link.outbox.lock());
-            self.enqueue(bytes.into());
+            self.course.enqueue(bytes.into());
         }
     }
 
     /// Writes the queue. Blocks nobody.
     pub(super) fn write_queue(&mut self) -> Wrote {
-        while !self.queue.is_empty() {
-            let slices: Vec<IoSlice<'_>> = self.queue.iter().take(64).map(|b| IoSlice::new(b)).collect();
-            match self.link.socket.try_write_vectored(&slices) {
+        while !self.course.is_idle() {
+            let wrote = self.link.socket.try_write_vectored(&self.course.slices());
+            match wrote {
                 Ok(n) => {
                     self.count(n);
                     self.consume(n);
@@ -248,19 +214,9 @@ impl Viewer {
         self.link.traffic.add_sent(n);
     }
 
-    fn consume(&mut self, mut n: usize) {
-        while n > 0 {
-            let Some(front) = self.queue.front_mut() else { return };
-            let step = n.min(front.len());
-            front.advance(step);
-            n -= step;
-            if front.is_empty() {
-                self.queue.pop_front();
-            }
-        }
-        if self.queue.is_empty() {
-            // A thousand viewers who were behind once must not keep their queues' memory.
-            self.queue = VecDeque::new();
+    fn consume(&mut self, n: usize) {
+        self.course.consume(n);
+        if self.course.is_idle() {
             self.stuck = None;
         }
     }

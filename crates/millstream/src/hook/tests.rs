@@ -9,7 +9,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::*;
-use crate::clients::{Client, Clients, Kind};
+use crate::clients::{Clients, Kind};
+use crate::identity::Identity;
 use crate::tasks::Tasks;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -60,7 +61,7 @@ async fn answer(mut socket: TcpStream, heard: &parking_lot::Mutex<Vec<String>>) 
 async fn who_is_cut_is_told_of_once_and_in_order() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let config = config(&format!("http://{}/", listener.local_addr().unwrap()));
-    let (hooks, tasks, clients) = (Hooks::new(1), Tasks::new(0), Clients::default());
+    let (hooks, tasks, clients) = (Hooks::new(1), Tasks::new(0), Clients::new(Arc::new(Identity::new(1, 0))));
     let vhost = config.vhost("v").unwrap().clone();
     for (id, kind, action) in [(1, Kind::FmlePublish, Action::Publish), (2, Kind::Play, Action::Play)] {
         let peer = peer(id);
@@ -69,8 +70,7 @@ async fn who_is_cut_is_told_of_once_and_in_order() {
         let (param, stream) = (String::new(), stream("s"));
         let subject = Subject { peer: &peer, stream: &stream, param: "" };
         let farewell = hooks.begin(&vhost, action, &subject).await.unwrap();
-        let client = Client { peer: peer.clone(), kind, stream, param, since: Instant::now() };
-        let presence = clients.enter(client).bids(farewell);
+        let presence = clients.enter(peer, kind, stream, param).bids(farewell);
         let (started, start) = tokio::sync::oneshot::channel();
         tasks.spawn(id, async move {
             let _goodbye = goodbye;

@@ -37,6 +37,11 @@ pub(crate) fn with_cid<F: Future>(cid: u64, task: F) -> impl Future<Output = F::
     CID.scope(cid, task)
 }
 
+/// Logs something on behalf of another task.
+pub(crate) fn under(cid: u64, log: impl FnOnce()) {
+    CID.sync_scope(cid, log);
+}
+
 /// The context id of the running task; 0 outside all tasks.
 fn cid() -> u64 {
     CID.try_with(|cid| *cid).unwrap_or(0)

@@ -35,7 +35,7 @@ use crate::process::{self, Manager};
 use crate::session::Context;
 use crate::session::admit;
 use crate::tasks::Tasks;
-use crate::{log, server};
+use crate::{log, server, tls};
 
 /// Requests that may wait. Each reads the newest file, so more would only repeat.
 const MAX_WAITING: usize = 16;
@@ -176,6 +176,8 @@ enum Failure {
     Descriptors(server::Error),
     #[error("{0}")]
     Bind(io::Error),
+    #[error("https: {0}")]
+    Certificate(tls::Error),
     #[error("{0}")]
     Process(process::Error),
     #[error("{0}")]
@@ -304,7 +306,9 @@ impl Reloader {
             .map_err(Failure::Descriptors)?;
         let listeners = self.listeners.prepare(&snapshot, |_| None).map_err(Failure::Bind)?;
         let (process, source, conf) = (self.process.clone(), self.source.clone(), snapshot.clone());
+        let context = self.context.clone();
         on_disk(move || {
+            context.certificates.load(&conf).map_err(Failure::Certificate)?;
             process.apply(&conf).map_err(Failure::Process)?;
             let written = text.map_or(Ok(()), |text| source.replace(text.as_bytes()));
             written.map_err(|e| {
@@ -434,7 +438,7 @@ impl<'a> Plan<'a> {
                 continue;
             };
             let id = client.peer.id;
-            log::with_cid(id, async { info!("vhost {vhost} {reason}, close client url={url}") }).await;
+            log::under(id, || info!("vhost {vhost} {reason}, close client url={url}"));
             tasks.cut(id);
             // There may be thousands.
             tokio::task::yield_now().await;

@@ -7,7 +7,7 @@
 //! servers.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use mill_config::model::{self, HttpRemux, Snapshot, Vhost};
 use mill_hub::{Publisher, StreamId, StreamOptions, TimeJitter, Watch};
@@ -15,7 +15,7 @@ use mill_media::frame::Millis;
 
 use super::Context;
 use crate::access;
-use crate::clients::{Client, Kind, Peer, Presence};
+use crate::clients::{Kind, Peer, Presence};
 use crate::fanout::Pace;
 use crate::hook::{Action, Failure, Farewell, Subject};
 
@@ -164,7 +164,7 @@ fn confirm(ctx: &Context, admitted: &Vhost) -> Result<Arc<Vhost>, Refusal> {
 
 fn enter(ctx: &Context, peer: &Peer, request: Request, stream: StreamId) -> Presence {
     let Request { kind, param, .. } = request;
-    ctx.clients.enter(Client { peer: peer.clone(), kind, stream, param, since: Instant::now() })
+    ctx.clients.enter(peer.clone(), kind, stream, param)
 }
 
 /// What the vhost says about a stream somebody publishes.

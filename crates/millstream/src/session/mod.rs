@@ -14,8 +14,14 @@ use mill_hub::Hub;
 use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::hook::Hooks;
+use crate::identity::Identity;
 use crate::listen::Connections;
+use crate::metrics::Metrics;
 use crate::reload::{self, Config};
+use crate::stats::Process;
+use crate::system::System;
+use crate::tasks::Tasks;
+use crate::tls::Certificates;
 
 /// What every session may use. One per server.
 pub(crate) struct Context {
@@ -23,12 +29,18 @@ pub(crate) struct Context {
     pub(crate) config: Config,
     /// Changes it.
     pub(crate) reload: reload::Handle,
+    pub(crate) identity: Arc<Identity>,
+    pub(crate) tasks: Tasks,
     pub(crate) hub: Hub,
     pub(crate) fanout: Fanout,
     pub(crate) clients: Clients,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) bandcheck: rtmp::bandcheck::Gate,
     pub(crate) connections: Arc<Connections>,
+    pub(crate) system: System,
+    pub(crate) certificates: Certificates,
+    pub(crate) process: Process,
+    pub(crate) metrics: Metrics,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,
 }

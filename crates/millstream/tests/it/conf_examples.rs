@@ -207,7 +207,7 @@ fn log_file() {
 #[test]
 fn console_ipv46() {
     let example = Example::foreground("console.ipv46.conf");
-    assert!(example.answers("::1", example.ports.rtmp));
+    wait_until("IPv6 answers too", SOON, || example.answers("::1", example.ports.rtmp));
     let over_six = format!("rtmp://[::1]:{}/live/livestream", example.ports.rtmp);
     example.assert_plays(&[over_six, example.flv("[::1]")]);
     example.assert_on_screen();

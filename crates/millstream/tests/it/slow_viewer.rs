@@ -2,9 +2,12 @@
 //! miss no frame, and when it reads again it goes on at a keyframe.
 
 use crate::harness::SOON;
+use crate::harness::api::ask;
 use crate::harness::client::{Player, Publisher};
+use crate::harness::http::Http;
 use crate::harness::media::{FlvViewer, Viewer, avc, kind, serial};
-use crate::harness::server::{Conf, Server};
+use crate::harness::server::{Conf, Ports, Server, await_port, local};
+use crate::harness::tls::Pair;
 use mill_media::flv::demux::Tag;
 use mill_media::frame::FrameKind;
 use std::time::Instant;
@@ -74,7 +77,18 @@ fn assert_resumed_at_a_keyframe(seen: &[Tag]) {
 }
 
 fn server() -> Server {
-    Server::start(&Conf::vhost("play { queue_length 1; }"))
+    let exporter = format!("exporter {{ enabled on; listen 127.0.0.1:{}; }}", Ports::free().api);
+    Server::start(&Conf::vhost("play { queue_length 1; }").global(&exporter))
+}
+
+/// Operators see that somebody missed something.
+#[track_caller]
+fn assert_counted(server: &Server) {
+    let metrics = ask(server.api_addr(), "GET", "/metrics").text;
+    let skips = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(r#"millstream_viewer_skips_total{reason="lagged"} "#));
+    assert!(skips.is_some_and(|skips| skips != "0"), "{skips:?}");
 }
 
 #[test]
@@ -85,6 +99,7 @@ fn a_slow_rtmp_player_costs_nobody_anything() {
     let mut slow = Player::start(&server, "live/s");
     let seen = story(&server, &mut slow, &mut publisher);
     assert_resumed_at_a_keyframe(&seen);
+    assert_counted(&server);
 }
 
 #[test]
@@ -93,6 +108,26 @@ fn a_slow_http_viewer_costs_nobody_anything() {
     let mut publisher = Publisher::start(&server, "live/s");
     publisher.send(9, 0, &crate::harness::media::avc_header());
     let mut slow = FlvViewer::open(&server, "/live/s.flv");
+    let seen = story(&server, &mut slow, &mut publisher);
+    assert_resumed_at_a_keyframe(&seen);
+    assert_counted(&server);
+}
+
+#[test]
+fn a_slow_viewer_over_tls_costs_nobody_anything() {
+    let (pair, port) = (Pair::new(), Ports::free().http);
+    let server = Server::start_with(|command, ports, dir| {
+        pair.write(dir);
+        let https =
+            format!("https {{ enabled on; listen 127.0.0.1:{port}; key server.key; cert server.crt; }}");
+        let conf = Conf::vhost("play { queue_length 1; }").text(ports, dir);
+        std::fs::write(dir.join("srs.conf"), conf.replace("dir \"", &format!("{https} dir \""))).unwrap();
+        command.args(["-c", "srs.conf"]);
+    });
+    await_port(local(port));
+    let mut publisher = Publisher::start(&server, "live/s");
+    publisher.send(9, 0, &crate::harness::media::avc_header());
+    let mut slow = FlvViewer::new(Http::get_tls(local(port), &pair, "/live/s.flv"));
     let seen = story(&server, &mut slow, &mut publisher);
     assert_resumed_at_a_keyframe(&seen);
 }

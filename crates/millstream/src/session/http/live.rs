@@ -1,28 +1,31 @@
 //! A live stream as an endless HTTP response.
 //!
 //! The response head goes out at once, whether or not somebody publishes; the body begins with the publish and
-//! ends with it. A shard writes; this task only reads, to notice when the peer goes.
+//! ends with it. A shard writes; this task only reads, to notice when the peer goes. Over TLS it writes too.
 //!
 //! A stream that has nothing a format carries (`.aac` of MP3, or of pictures alone) is 404 if that is known when
 //! the request comes; else the body ends, whole but empty, as soon as it is.
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::Response;
 use hyper::header::{self, HeaderValue};
 use mill_config::model::HttpRemux;
-use mill_hub::{Tracks, WireFormat};
-use tokio::io::AsyncWriteExt;
+use mill_hub::{Lane, Tracks, Watch, WireFormat};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::OwnedReadHalf;
 use tokio::time::timeout;
+use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
 use super::reply::{self, Reply};
-use crate::fanout::Ended;
+use crate::clients::{Presence, Traffic};
+use crate::fanout::{Ended, Pace};
 use crate::identity;
 use crate::session::Context;
 use crate::session::admit::{self, Playing};
@@ -104,30 +107,72 @@ pub(super) fn head(format: Format) -> Response<Reply> {
 
 /// Serves one viewer to its end.
 pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream) {
-    let Request { playing: Playing { vhost, watch, presence }, format, body, cors } = request;
-    let traffic = &presence.client().peer.traffic;
-    info!("http: play {} stream url={}", format.ending(), admit::stream_url(watch.stream().id()));
-    let pace = admit::pace(&vhost);
-    let wire = format.wire(&vhost.http_remux, body);
-    drop(vhost);
-    let (reader, writer) = socket.into_split();
-    let lane = watch.stream().lane(wire);
-    if lane.is_barren() {
-        info!("http: stream has nothing for .{}, ret=4040", format.ending());
+    let (reader, mut writer) = socket.into_split();
+    let viewing = match Viewing::begin(request) {
+        Ok(viewing) => viewing,
         // Boxed: the others need no room for it.
-        return Box::pin(refuse(writer, format, cors)).await;
-    }
-    let greeting = response_head(format, body, cors);
-    let seat = ctx.fanout.join(lane, Arc::new(writer), greeting, pace, traffic.clone());
+        Err(answer) => return Box::pin(refuse(&mut writer, &answer)).await,
+    };
+    let traffic = viewing.traffic().clone();
+    let Viewing { lane, greeting, pace, .. } = &viewing;
+    let seat = ctx.fanout.join(lane.clone(), Arc::new(writer), greeting.clone(), *pace, traffic.clone());
     let ended = tokio::select! {
         ended = seat.ended() => ended,
         () = until_gone(&reader) => Ended::Failed,
     };
-    match ended {
-        Ended::Stream => {
-            info!("http: stream ended, ret=4040, sent={}, skips={}", traffic.sent(), seat.skips())
+    report(&ctx, ended, traffic.sent(), seat.skips());
+}
+
+/// The same over TLS: no shard can write there, so this task does both.
+pub(super) async fn serve_tls(ctx: Arc<Context>, request: Request, stream: TlsStream<TcpStream>) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let viewing = match Viewing::begin(request) {
+        Ok(viewing) => viewing,
+        Err(answer) => return Box::pin(refuse(&mut writer, &answer)).await,
+    };
+    let traffic = viewing.traffic();
+    let Viewing { lane, greeting, pace, .. } = &viewing;
+    let skips = AtomicU32::new(0);
+    let ended = tokio::select! {
+        ended = ctx.fanout.deliver(lane.clone(), writer, greeting.clone(), *pace, traffic, &skips) => ended,
+        () = until_silent(&mut reader) => Ended::Failed,
+    };
+    report(&ctx, ended, traffic.sent(), skips.into_inner());
+}
+
+/// What a viewer holds while it is served.
+struct Viewing {
+    lane: Arc<Lane>,
+    greeting: Bytes,
+    pace: Pace,
+    _watch: Watch,
+    presence: Presence,
+}
+
+impl Viewing {
+    /// Finds the lane; `Err` is the answer where the stream is there and has nothing in this format.
+    fn begin(request: Request) -> Result<Self, Bytes> {
+        let Request { playing: Playing { vhost, watch, presence }, format, body, cors } = request;
+        info!("http: play {} stream url={}", format.ending(), admit::stream_url(watch.stream().id()));
+        let lane = watch.stream().lane(format.wire(&vhost.http_remux, body));
+        if lane.is_barren() {
+            info!("http: stream has nothing for .{}, ret=4040", format.ending());
+            return Err(nothing(format, cors));
         }
-        _ => info!("http: client disconnect peer, ret=1007, sent={}, skips={}", traffic.sent(), seat.skips()),
+        let (greeting, pace) = (response_head(format, body, cors), admit::pace(&vhost));
+        Ok(Self { lane, greeting, pace, _watch: watch, presence })
+    }
+
+    fn traffic(&self) -> &Arc<Traffic> {
+        &self.presence.client().peer.traffic
+    }
+}
+
+fn report(ctx: &Context, ended: Ended, sent: u64, skips: u32) {
+    ctx.metrics.ended(if ended == Ended::Stream { 4040 } else { 1007 });
+    match ended {
+        Ended::Stream => info!("http: stream ended, ret=4040, sent={sent}, skips={skips}"),
+        _ => info!("http: client disconnect peer, ret=1007, sent={sent}, skips={skips}"),
     }
 }
 
@@ -137,12 +182,19 @@ fn response_head(format: Format, body: Body, cors: bool) -> Bytes {
     head_of("200 OK", &format!("Content-Type: {content_type}\r\nCache-Control: no-cache\r\n{framing}"), cors)
 }
 
-/// Answers where the stream is there and has nothing in this format.
-async fn refuse(mut writer: OwnedWriteHalf, format: Format, cors: bool) {
+/// The answer where the stream is there and has nothing in this format.
+fn nothing(format: Format, cors: bool) -> Bytes {
     let text = format!("The stream has nothing that .{} carries\n", format.ending());
     let headers = format!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", text.len());
-    let answer = [&head_of("404 Not Found", &headers, cors)[..], text.as_bytes()].concat();
-    let _ = timeout(WRITE_TIMEOUT, writer.write_all(&answer)).await;
+    [&head_of("404 Not Found", &headers, cors)[..], text.as_bytes()].concat().into()
+}
+
+async fn refuse(writer: &mut (impl AsyncWrite + Unpin), answer: &[u8]) {
+    let all = async {
+        writer.write_all(answer).await?;
+        writer.shutdown().await
+    };
+    let _ = timeout(WRITE_TIMEOUT, all).await;
 }
 
 fn head_of(status: &str, headers: &str, cors: bool) -> Bytes {
@@ -174,4 +226,16 @@ async fn until_gone(reader: &OwnedReadHalf) {
         }
     }
     debug!("http: viewer sent more than {MAX_CHATTER} bytes");
+}
+
+/// The same for a peer behind TLS.
+async fn until_silent(reader: &mut (impl AsyncRead + Unpin)) {
+    let mut heard = 0;
+    while heard <= MAX_CHATTER {
+        match reader.read(&mut [0; 256]).await {
+            Ok(0) | Err(_) => return,
+            Ok(n) => heard += n,
+        }
+    }
+    debug!("https: viewer sent more than {MAX_CHATTER} bytes");
 }

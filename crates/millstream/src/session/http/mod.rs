@@ -8,6 +8,7 @@
 //! Bounded: header size and number by hyper's limits below, the time for a request head and between
 //! requests by [`IDLE`]; bodies of requests are not read.
 
+mod auth;
 mod live;
 mod mount;
 pub(crate) mod reply;
@@ -20,12 +21,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::body::Incoming;
-use hyper::header::{self, HeaderMap};
+use hyper::header;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tracing::{debug, info, warn};
@@ -33,7 +35,8 @@ use tracing::{debug, info, warn};
 use super::Context;
 use super::admit;
 use crate::api;
-use crate::clients::Peer;
+use crate::clients::{Peer, Traffic};
+use crate::metrics;
 use crate::wire::Body;
 pub(crate) use reply::Reply;
 
@@ -55,14 +58,51 @@ pub(crate) enum Door {
     Delivery,
     /// Both, on one address.
     Both,
+    /// `exporter`.
+    Exporter,
 }
 
 /// Serves one connection to its end.
 pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, door: Door, socket: TcpStream, peer: SocketAddr) {
     info!("HTTP client ip={}", peer.ip());
+    let local = socket.local_addr().unwrap_or(peer);
+    // Boxed: what hyper needs is larger by far than what a viewer needs, and goes first.
+    let conversation = Box::pin(converse(ctx.clone(), cid, door, local, peer, socket));
+    if let Some((request, socket)) = conversation.await {
+        Box::pin(live::serve(ctx, request, socket)).await;
+    }
+}
+
+/// The same over TLS.
+pub(crate) async fn serve_tls(ctx: Arc<Context>, cid: u64, door: Door, socket: TcpStream, peer: SocketAddr) {
+    info!("HTTPS client ip={}", peer.ip());
+    let local = socket.local_addr().unwrap_or(peer);
+    let stream = match ctx.certificates.accept(door, socket).await {
+        Ok(stream) => stream,
+        Err(e) => return debug!("HTTPS client finished: {e}"),
+    };
+    let conversation = Box::pin(converse(ctx.clone(), cid, door, local, peer, stream));
+    if let Some((request, stream)) = conversation.await {
+        Box::pin(live::serve_tls(ctx, request, stream)).await;
+    }
+}
+
+/// Lets hyper answer requests, until there are no more or one wants a live stream: then the socket is given
+/// back with it.
+async fn converse<S>(
+    ctx: Arc<Context>,
+    cid: u64,
+    door: Door,
+    local: SocketAddr,
+    peer: SocketAddr,
+    socket: S,
+) -> Option<(live::Request, S)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+{
     let (to_live, live) = oneshot::channel();
     let to_live = Mutex::new(Some(to_live));
-    let connection = Arc::new(Connection { ctx: ctx.clone(), cid, door, peer, to_live });
+    let connection = Arc::new(Connection { ctx, cid, door, local, peer, to_live });
     let service = service_fn(move |request| handle(connection.clone(), request));
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -79,13 +119,11 @@ pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, door: Door, socket: TcpSt
                 Ok(()) => debug!("HTTP client finished"),
                 Err(e) => debug!("HTTP client finished: {e}"),
             }
-            return;
+            return None;
         }
     };
     // hyper has flushed every earlier response by now: it reads no further request before.
-    let socket = http.into_parts().io.into_inner();
-    // The connection's own state was larger by far than what a viewer needs.
-    Box::pin(live::serve(ctx, request, socket)).await;
+    Some((request, http.into_parts().io.into_inner()))
 }
 
 /// What the handlers of a connection's requests share.
@@ -93,6 +131,7 @@ struct Connection {
     ctx: Arc<Context>,
     cid: u64,
     door: Door,
+    local: SocketAddr,
     peer: SocketAddr,
     /// Where the request that takes the connection over goes; empty once there was one.
     to_live: Mutex<Option<oneshot::Sender<live::Request>>>,
@@ -104,19 +143,32 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
     Box::pin(async move {
         info!("HTTP {} {}", request.method(), crate::log::Redacted(&request.uri().to_string()));
         let config = connection.ctx.config.load_full();
-        let is_api = connection.door == Door::Api || request.uri().path().starts_with("/api/");
+        let is_api = api::owns(connection.door, request.uri().path());
         let crossdomain = match connection.door {
             Door::Api => config.http_api.crossdomain,
             Door::Delivery => config.http_server.crossdomain,
             Door::Both if is_api => config.http_api.crossdomain,
             Door::Both => config.http_server.crossdomain,
+            Door::Exporter => false,
         };
         let cors = crossdomain && request.headers().contains_key(header::ORIGIN);
         if request.method() == Method::OPTIONS {
             return Ok(reply::options(crossdomain, cors));
         }
+        if connection.door == Door::Exporter {
+            let answer = match (request.method(), request.uri().path()) {
+                (&Method::GET | &Method::HEAD, "/metrics") => metrics::serve(&connection.ctx).await,
+                (_, "/metrics") => reply::not_allowed("GET, HEAD"),
+                _ => reply::not_found(),
+            };
+            return Ok(reply::finish(answer, cors));
+        }
         if is_api {
-            return Ok(reply::finish(api::answer(&connection.ctx, connection.door, &request).await, cors));
+            if !auth::permits(&config.http_api.auth, request.uri().path(), request.headers()) {
+                return Ok(reply::finish(auth::challenge(), cors));
+            }
+            let answer = api::answer(&connection.ctx, connection.local, connection.peer, &request).await;
+            return Ok(reply::finish(answer, cors));
         }
         let Some((asked, format)) = mount::find(&config, &request) else {
             return Ok(reply::finish(reply::not_found(), cors));
@@ -128,7 +180,7 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
             return Ok(reply::finish(reply::not_allowed("GET, HEAD, OPTIONS"), cors));
         }
         let body = if request.version() >= Version::HTTP_11 { Body::Chunked } else { Body::Bare };
-        let peer = connection.describe(&asked, request.headers());
+        let peer = connection.describe(&asked, &request);
         let playing = match admit::play(&connection.ctx, &peer, asked).await {
             Ok(playing) => playing,
             Err(refusal) => {
@@ -146,15 +198,24 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
 
 impl Connection {
     /// Who wants to play, in the terms of an RTMP client.
-    fn describe(&self, asked: &admit::Request, headers: &HeaderMap) -> Peer {
-        let page_url = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
+    fn describe<B>(&self, asked: &admit::Request, request: &Request<B>) -> Peer {
+        let traffic = Traffic::default();
+        traffic.add_received(head_size(request));
+        let page_url = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
         Peer {
             id: self.cid,
             ip: self.peer.ip(),
             tc_url: format!("rtmp://{}/{}", asked.vhost, asked.app).into(),
             page_url: page_url.unwrap_or_default().into(),
             swf_url: Arc::default(),
-            traffic: Arc::default(),
+            traffic: Arc::new(traffic),
         }
     }
+}
+
+/// The size of a request's head as most clients write it; hyper does not tell.
+fn head_size<B>(request: &Request<B>) -> usize {
+    let line = request.method().as_str().len() + request.uri().to_string().len() + " HTTP/1.1\r\n".len() + 1;
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    line + headers.sum::<usize>() + 2
 }

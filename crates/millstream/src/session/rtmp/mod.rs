@@ -85,8 +85,9 @@ pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, socket: TcpStream, peer: 
     let fd = std::os::fd::AsRawFd::as_raw_fd(&socket);
     info!("RTMP client ip={}, fd={fd}", peer.ip());
     let begun = Instant::now();
-    let mut connection = Connection::new(ctx, cid, socket, peer);
+    let mut connection = Connection::new(ctx.clone(), cid, socket, peer);
     let end = connection.run().await;
+    ctx.metrics.ended(end.as_ref().err().map_or(0, End::code));
     let received = connection.peer.traffic.received();
     let seconds = begun.elapsed().as_secs_f64();
     match end {

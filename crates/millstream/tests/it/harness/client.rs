@@ -6,7 +6,7 @@
 
 use super::SOON;
 use super::http::{Got, Raw};
-use super::media::{Receive, aac_header, avc_header, kind};
+use super::media::{Receive, aac, aac_header, avc, avc_header, kind};
 use super::server::Server;
 use bytes::BytesMut;
 use mill_media::amf0::{Object, Value};
@@ -350,7 +350,19 @@ impl Publisher {
         Self::ask(server, path).unwrap_or_else(|refused| panic!("publishing {path}: {refused:?}"))
     }
 
-    /// The same with a chunk size from the beginning; otherwise it is the protocol's 128.
+    /// The same, with headers and five frames of each track sent: serials 0 to 4, 40 ms apart.
+    #[track_caller]
+    pub(crate) fn live(server: &Server, path: &str) -> Self {
+        let mut publisher = Self::start(server, path);
+        publisher.headers(0);
+        for n in 0..5 {
+            publisher.send(types::VIDEO, 40 * n, &avc(n == 0, n, 500));
+            publisher.send(types::AUDIO, 40 * n, &aac(n));
+        }
+        publisher
+    }
+
+    /// As [`Publisher::start`], with a chunk size from the beginning; otherwise it is the protocol's 128.
     #[track_caller]
     pub(crate) fn with_chunk_size(server: &Server, path: &str, size: usize) -> Self {
         let mut publisher = Self::start(server, path);

@@ -1,6 +1,8 @@
 //! A small blocking HTTP client that shows what a real one hides: how a body is framed and how it ends.
 
 use super::SOON;
+use super::tls::Pair;
+use rustls::ClientConnection;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
@@ -8,6 +10,7 @@ use std::time::{Duration, Instant};
 /// A bare socket with deadlines; also for everything that is not HTTP at all.
 pub(crate) struct Raw {
     stream: TcpStream,
+    tls: Option<Box<ClientConnection>>,
 }
 
 /// What a read came to.
@@ -26,12 +29,25 @@ impl Raw {
         let stream = TcpStream::connect_timeout(&addr, SOON).expect("the server accepts connections");
         stream.set_write_timeout(Some(SOON)).expect("a socket takes a timeout");
         stream.set_nodelay(true).expect("a socket takes nodelay");
-        Self { stream }
+        Self { stream, tls: None }
+    }
+
+    /// The same over TLS, to a server with this certificate. The handshake happens with the first bytes.
+    #[track_caller]
+    pub(crate) fn connect_tls(addr: SocketAddr, pair: &Pair) -> Self {
+        Self { tls: Some(Box::new(pair.client())), ..Self::connect(addr) }
     }
 
     /// Sends all of it; `false` when the peer does not want it any more.
     pub(crate) fn send(&mut self, bytes: &[u8]) -> bool {
-        self.stream.write_all(bytes).is_ok()
+        match &mut self.tls {
+            None => self.stream.write_all(bytes).is_ok(),
+            Some(tls) => {
+                self.stream.set_read_timeout(Some(SOON)).expect("a socket takes a timeout");
+                let mut stream = rustls::Stream::new(&mut **tls, &mut self.stream);
+                stream.write_all(bytes).and_then(|()| stream.flush()).is_ok()
+            }
+        }
     }
 
     /// Our end of the connection.
@@ -49,7 +65,11 @@ impl Raw {
         let mut buffer = [0; 64 << 10];
         let deadline = deadline.max(Duration::from_millis(1));
         self.stream.set_read_timeout(Some(deadline)).expect("a socket takes a timeout");
-        match self.stream.read(&mut buffer) {
+        let read = match &mut self.tls {
+            None => self.stream.read(&mut buffer),
+            Some(tls) => rustls::Stream::new(&mut **tls, &mut self.stream).read(&mut buffer),
+        };
+        match read {
             Ok(0) => Got::Closed,
             Ok(n) => Got::Bytes(buffer[..n].to_vec()),
             Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Got::Silence,
@@ -118,6 +138,20 @@ impl Http {
     #[track_caller]
     pub(crate) fn connect(addr: SocketAddr) -> Self {
         Self { raw: Raw::connect(addr), unread: Vec::new() }
+    }
+
+    /// The same over TLS, to a server with this certificate.
+    #[track_caller]
+    pub(crate) fn connect_tls(addr: SocketAddr, pair: &Pair) -> Self {
+        Self { raw: Raw::connect_tls(addr, pair), unread: Vec::new() }
+    }
+
+    /// `GET path` over TLS; returns once the head is there.
+    #[track_caller]
+    pub(crate) fn get_tls(addr: SocketAddr, pair: &Pair, path: &str) -> Body {
+        let mut http = Self::connect_tls(addr, pair);
+        http.send(format!("GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n").as_bytes());
+        http.answer(false)
     }
 
     /// `GET path` with HTTP/1.1 on a new connection; returns once the head is there.

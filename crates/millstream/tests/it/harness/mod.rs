@@ -4,6 +4,7 @@
 //! for a duration ([`wait_until`]). Every process and socket ends with the value that holds it. And a
 //! missing tool is a failure that says so, because a skipped test tests nothing.
 
+pub(crate) mod api;
 pub(crate) mod backend;
 pub(crate) mod client;
 pub(crate) mod daemon;
@@ -12,6 +13,7 @@ pub(crate) mod http;
 pub(crate) mod media;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod tls;
 
 use std::time::{Duration, Instant};
 

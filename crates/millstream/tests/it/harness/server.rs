@@ -145,14 +145,16 @@ impl Server {
         Self::start(&Conf::default())
     }
 
-    /// With this configuration; returns when both ports answer.
+    /// With this configuration; returns when all ports answer.
     #[track_caller]
     pub(crate) fn start(conf: &Conf) -> Self {
-        Self::start_with(|command, ports, dir| {
+        let server = Self::start_with(|command, ports, dir| {
             let file = dir.join("srs.conf");
             std::fs::write(&file, conf.text(ports, dir)).expect("the configuration can be written");
             command.arg("-c").arg(file);
-        })
+        });
+        await_port(server.api_addr());
+        server
     }
 
     /// With arguments and environment of the caller's choice.
@@ -226,6 +228,11 @@ impl Server {
     /// Where streams are delivered over HTTP.
     pub(crate) fn http_addr(&self) -> SocketAddr {
         local(self.ports.http)
+    }
+
+    /// Where the API answers.
+    pub(crate) fn api_addr(&self) -> SocketAddr {
+        local(self.ports.api)
     }
 
     /// `rtmp://…/` and the given rest.
@@ -345,7 +352,14 @@ fn raise_open_files() {
     });
 }
 
-fn local(port: u16) -> SocketAddr {
+/// Waits until somebody listens there.
+#[track_caller]
+pub(crate) fn await_port(addr: SocketAddr) {
+    super::wait_until(&format!("{addr} answers"), SOON, || TcpStream::connect(addr).is_ok());
+}
+
+/// A port of this machine's loopback.
+pub(crate) fn local(port: u16) -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, port))
 }
 

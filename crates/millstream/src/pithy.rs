@@ -1,0 +1,135 @@
+//! The periodic statistics lines of SRS's log.
+//!
+//! Each kind of session writes one line per `pithy_print_ms` for the whole server, whichever session's turn
+//! it is; so a log stays readable however many there are. Times are in milliseconds, where SRS prints
+//! microseconds. One task does it all: sessions neither print nor count for it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mill_config::model::Vhost;
+use tracing::info;
+
+use crate::clients::{Client, Kind};
+use crate::log;
+use crate::session::{Context, admit};
+use crate::stats::Kbps;
+
+/// How often the interval is looked at: it may change.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// The kinds of lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// `-> PLA`, an RTMP player.
+    Play,
+    /// `<- CPB`, an RTMP publisher.
+    Publish,
+    /// `-> HTS`, a viewer of a live stream over HTTP.
+    HttpStream,
+}
+
+impl Line {
+    const ALL: [Self; 3] = [Self::Play, Self::Publish, Self::HttpStream];
+
+    fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Play => Self::Play,
+            Kind::HttpPlay => Self::HttpStream,
+            Kind::FmlePublish | Kind::FlashPublish | Kind::HaivisionPublish => Self::Publish,
+        }
+    }
+}
+
+/// Writes the lines, for as long as it is run.
+pub(crate) async fn run(ctx: Arc<Context>) {
+    let mut printed = Instant::now();
+    let mut turns = [0; Line::ALL.len()];
+    loop {
+        tokio::time::sleep(GLANCE).await;
+        let config = ctx.config.load_full();
+        if printed.elapsed() < config.global.pithy_print {
+            continue;
+        }
+        printed = Instant::now();
+        let clients = ctx.clients.all();
+        for (line, last) in Line::ALL.into_iter().zip(&mut turns) {
+            let Some(client) = whose_turn(&clients, line, *last) else { continue };
+            *last = client.peer.id;
+            if let Some(vhost) = config.vhost(&client.stream.vhost) {
+                log::under(client.peer.id, || print(&ctx, line, client, vhost));
+            }
+        }
+    }
+}
+
+/// The next client after the last one, by id; after the highest the lowest again.
+fn whose_turn(clients: &[Arc<Client>], line: Line, last: u64) -> Option<&Arc<Client>> {
+    let of_kind = || clients.iter().filter(|client| Line::of(client.kind) == line);
+    of_kind().find(|client| client.peer.id > last).or_else(|| of_kind().next())
+}
+
+fn print(ctx: &Context, line: Line, client: &Client, vhost: &Vhost) {
+    let time = client.since.elapsed().as_millis();
+    let rates = client.kbps();
+    let (okbps, ikbps) = (triple(rates, |kbps| kbps.sent), triple(rates, |kbps| kbps.received));
+    let merged = ctx.fanout.interval(admit::pace(vhost));
+    let (messages, mw) = (messages(client, merged), merged.as_millis());
+    let publish = &vhost.publish;
+    let (first, normal) = (publish.first_packet_timeout.as_millis(), publish.normal_timeout.as_millis());
+    match line {
+        Line::Play => info!("-> PLA time={time}, msgs={messages}, okbps={okbps}, ikbps={ikbps}, mw={mw}"),
+        Line::Publish => {
+            info!("<- CPB time={time}, okbps={okbps}, ikbps={ikbps}, mr=0/0, p1stpt={first}, pnt={normal}");
+        }
+        Line::HttpStream => info!("-> HTS http: got {messages} msgs, age={time}, min=1, mw={mw}"),
+    }
+}
+
+/// The last sample, 30 s, five minutes.
+fn triple(rates: [Kbps; 3], direction: fn(Kbps) -> f64) -> String {
+    rates.map(|kbps| format!("{:.0}", direction(kbps))).join(",")
+}
+
+/// Messages that one write carries at the stream's rate.
+fn messages(client: &Client, merged: Duration) -> u64 {
+    let written = client.place.frame_rate.messages() * merged.as_secs_f64();
+    written.round().max(1.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::{Clients, Peer};
+    use crate::identity::Identity;
+    use mill_hub::StreamId;
+
+    #[test]
+    fn clients_of_a_kind_take_turns() {
+        let clients = Clients::new(Arc::new(Identity::new(1, 1)));
+        let enter = |id, kind| {
+            let peer = Peer {
+                id,
+                ip: std::net::Ipv4Addr::LOCALHOST.into(),
+                tc_url: "".into(),
+                page_url: "".into(),
+                swf_url: "".into(),
+                traffic: Arc::default(),
+            };
+            let stream = StreamId { vhost: "v".into(), app: "a".into(), name: "s".into() };
+            clients.enter(peer, kind, stream, String::new())
+        };
+        let _all = [enter(5, Kind::Play), enter(6, Kind::HttpPlay), enter(7, Kind::Play)];
+        let all = clients.all();
+        let next = |last| whose_turn(&all, Line::Play, last).map(|client| client.peer.id);
+        assert_eq!([next(0), next(5), next(7), next(100)], [Some(5), Some(7), Some(5), Some(5)]);
+        assert!(whose_turn(&all, Line::Publish, 0).is_none());
+    }
+
+    #[test]
+    fn rates_are_whole_numbers() {
+        let rates = [1.4, 2.5, 1000.0].map(|received| Kbps { received, sent: 0.0 });
+        assert_eq!(triple(rates, |kbps| kbps.received), "1,2,1000");
+        assert_eq!(triple(rates, |kbps| kbps.sent), "0,0,0");
+    }
+}

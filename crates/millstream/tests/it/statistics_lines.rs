@@ -1,0 +1,56 @@
+//! The periodic statistics lines in the log.
+
+use crate::harness::api::{clients, text};
+use crate::harness::client::{Player, Publisher};
+use crate::harness::media::{FlvViewer, Viewer, aac, avc};
+use crate::harness::server::{Conf, Server};
+use crate::harness::{SOON, pause, wait_until};
+
+/// The lines with that text, without what is before it.
+fn lines(server: &Server, token: &str) -> Vec<String> {
+    let log = server.log();
+    log.lines().filter_map(|line| line.find(token).map(|at| line[at..].to_owned())).collect()
+}
+
+#[test]
+fn each_kind_of_session_has_a_line_per_interval() {
+    let server = Server::start(&Conf::default().global("pithy_print_ms 100;"));
+    let mut publisher = Publisher::start(&server, "live/s");
+    publisher.headers(0);
+    let mut player = Player::start(&server, "live/s");
+    let mut viewer = FlvViewer::open(&server, "/live/s.flv");
+    let mut serial = 0;
+    // Rates are there with the first sample, after three seconds.
+    wait_until("there is a line of each kind, with rates", SOON, || {
+        publisher.send(9, 10 * serial, &avc(serial % 25 == 0, serial, 4000));
+        publisher.send(8, 10 * serial, &aac(serial));
+        player.frame();
+        viewer.frame();
+        serial += 1;
+        pause();
+        let rate = |token| {
+            lines(&server, token).last().is_some_and(|line| {
+                let rates = line.split("okbps=").nth(1).unwrap_or("").split(", ").next().unwrap_or("");
+                rates.split(',').all(|rate| rate.parse::<u64>().is_ok_and(|rate| rate > 0))
+            })
+        };
+        rate("-> PLA ") && !lines(&server, "<- CPB ").is_empty() && !lines(&server, "-> HTS ").is_empty()
+    });
+    let shape = |line: &str| line.chars().filter(|c| !c.is_ascii_digit()).collect::<String>();
+    let last = |token| lines(&server, token).pop().unwrap();
+    assert_eq!(shape(&last("-> PLA ")), "-> PLA time=, msgs=, okbps=,,, ikbps=,,, mw=");
+    assert_eq!(shape(&last("<- CPB ")), "<- CPB time=, okbps=,,, ikbps=,,, mr=/, pstpt=, pnt=");
+    assert_eq!(shape(&last("-> HTS ")), "-> HTS http: got  msgs, age=, min=, mw=");
+    assert!(last("<- CPB ").ends_with("mr=0/0, p1stpt=20000, pnt=5000"));
+    // Milliseconds: the session is some seconds old.
+    let time = |line: &str| -> u64 {
+        let digits = line.split("time=").nth(1).unwrap().split(',').next().unwrap();
+        digits.parse().unwrap()
+    };
+    assert!((500..120_000).contains(&time(&last("-> PLA "))), "{}", last("-> PLA "));
+    // Under the id of the session it is about.
+    let ids: Vec<String> = clients(&server).iter().map(|client| text(client, "id").to_owned()).collect();
+    let log = server.log();
+    let line = log.lines().find(|line| line.contains("<- CPB ")).unwrap();
+    assert!(line.contains(&format!("[{}] <- CPB", ids[0])), "{line}");
+}
