@@ -290,7 +290,12 @@ impl Server {
     #[track_caller]
     pub(crate) fn reload_file(&self) -> String {
         let before = self.log().len();
-        let since = || self.log().get(before..).unwrap_or_default().to_string();
+        // Lines are written a little after they are said: what is older may still come.
+        let since = || {
+            let log = self.log();
+            let new = log.get(before..).unwrap_or_default();
+            new.split_once("reload config, signo=1").map(|(_, since)| since.to_string()).unwrap_or_default()
+        };
         self.signal(Signal::HUP);
         wait_until("the reload has ended", SOON, || {
             let log = since();
