@@ -24,6 +24,7 @@ mod lane;
 mod log;
 mod publisher;
 mod sound;
+mod store;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -400,20 +400,18 @@ impl Inner {
 
     /// Gives a new lane what its newcomers start with.
     fn fill(&self, lane: &Lane) {
-        let gop = self.gop.frames();
+        let mut gop = self.gop.frames().peekable();
         let sound_only = lane.format().sound_only();
-        lane.begin(
-            &self.options,
-            if gop.is_empty() || sound_only { &self.headers } else { &self.headers_at_start },
-        );
+        let at_start = gop.peek().is_some() && !sound_only;
+        lane.begin(&self.options, if at_start { &self.headers_at_start } else { &self.headers });
         if sound_only {
-            gop.iter().for_each(|frame| lane.learn(frame));
+            gop.for_each(|frame| lane.learn(&frame));
             self.sound.frames().for_each(|frame| lane.append(frame, Place::Inside, &self.headers));
             return;
         }
         let mut place = Place::Start;
         for frame in gop {
-            lane.append(frame, place, &self.headers_at_start);
+            lane.append(&frame, place, &self.headers_at_start);
             place = Place::Inside;
         }
     }
