@@ -307,13 +307,14 @@ fn every_old_name_at_once() {
     assert!(snapshot.http_server.enabled && vhost.http_remux.enabled);
     assert_eq!(vhost.publish.first_packet_timeout, Duration::from_secs(10));
     assert_eq!(vhost.publish.normal_timeout, Duration::from_secs(7));
+    assert!(!vhost.publish.merged_read && vhost.publish.merged_read_latency.as_millis() == 500);
     let play = &vhost.play;
     assert!(play.mix_correct && play.atc && play.atc_auto && play.reduce_sequence_header && !play.gop_cache);
     assert_eq!((play.time_jitter, play.mw_latency.as_millis()), (TimeJitter::Zero, 200));
     assert_eq!((play.queue_length.as_secs(), play.send_min_interval.as_millis()), (20, 10));
     assert_eq!(
         (warnings.errors(), warnings.warnings()),
-        (0, 24),
-        "one for each old name but two, and `mr_latency` is ignored: {warnings}"
+        (0, 23),
+        "one for each old name but two: {warnings}"
     );
 }

@@ -133,7 +133,8 @@ pub(crate) async fn accept<F, T>(
                     continue;
                 };
                 let cid = tasks.next_id();
-                let session = serve(cid, socket, peer);
+                // Boxed, because each future around it would have room for it twice.
+                let session = Box::pin(serve(cid, socket, peer));
                 tasks.spawn(cid, async move {
                     let _permit = permit;
                     session.await;

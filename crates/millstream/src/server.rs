@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::process::{self, Daemon, Inherited, Process};
 use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
+use crate::session::rtmp::Publishers;
 use crate::signals::{Signals, Told};
 use crate::system::System;
 use crate::tasks::Tasks;
@@ -155,6 +156,7 @@ async fn serve(
         clients: Clients::new(identity),
         hooks: Hooks::new(seed),
         bandcheck: Default::default(),
+        publishers: Publishers::default(),
         connections: Arc::new(Connections::new(max_connections)),
         system: System::new(),
         certificates,

@@ -4,13 +4,11 @@ use super::Effect::{AtOnce, NewSessions};
 use super::Kind::{BoolOff, BoolOn, Float, Int};
 use super::Status::{Ignored, Implemented};
 use super::Unit::{Millis, Seconds};
-use super::{Row, Status, row};
-
-const MERGED_READ: Status = Ignored("reads are always merged by the kernel's buffer");
+use super::{Row, row};
 
 pub(super) const PUBLISH: &[Row] = &[
-    row("mr", BoolOff, "off", MERGED_READ, AtOnce, "Collect input before reading it."),
-    row("mr_latency", Int(Millis), "350", MERGED_READ, AtOnce, "Time it is collected."),
+    row("mr", BoolOff, "off", Implemented, AtOnce, "Collect input before reading it, with many publishers; off: only of streams nobody watches."),
+    row("mr_latency", Int(Millis), "350", Implemented, AtOnce, "The longest time it is collected; 0 for never."),
     row("firstpkt_timeout", Int(Millis), "20000", Implemented, AtOnce, "A publisher that sends nothing in this time at the start is dropped.").strict(1.0, i32::MAX as f64),
     row("normal_timeout", Int(Millis), "5000", Implemented, AtOnce, "A publisher that sends nothing for this long later on is dropped.").strict(1.0, i32::MAX as f64),
     row("parse_sps", BoolOn, "on", Implemented, AtOnce, "Read width, height and profile from the video's parameter sets."),

@@ -83,6 +83,11 @@ impl Fanout {
         pace.interval(self.0.viewers.load(Ordering::Relaxed), self.0.workers)
     }
 
+    /// Threads of the runtime.
+    pub(crate) fn workers(&self) -> usize {
+        self.0.workers
+    }
+
     /// Seats a viewer of `lane`. `greeting` is written first; then it receives the stream, now or as soon
     /// as there is one. What is written counts in `traffic`.
     pub(crate) fn join(

@@ -36,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) clients: Clients,
     pub(crate) hooks: Arc<Hooks>,
     pub(crate) bandcheck: rtmp::bandcheck::Gate,
+    /// How many publish, for the pace of their reads.
+    pub(crate) publishers: rtmp::Publishers,
     pub(crate) connections: Arc<Connections>,
     pub(crate) system: System,
     pub(crate) certificates: Certificates,

@@ -240,7 +240,7 @@ fn connections_beyond_the_limit_are_counted() {
     });
     await_port(exporter);
     // A connection that is kept, so that there is room for its question.
-    let mut metrics = Http::connect(exporter);
+    let mut metrics = Some(Http::connect(exporter));
     let held: Vec<Raw> = (0..30).map(|_| Raw::connect(server.rtmp_addr())).collect();
     let value = |text: &str, name: &str| -> u32 {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
@@ -248,8 +248,11 @@ fn connections_beyond_the_limit_are_counted() {
     };
     let mut text = String::new();
     wait_until("some are refused", SOON, || {
-        metrics.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
-        text = crate::harness::api::read(metrics.answer(false)).text;
+        let mut http = metrics.take().expect("it is put back");
+        http.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
+        let mut answer = http.answer(false);
+        text = String::from_utf8(answer.read_to_end(SOON)).unwrap();
+        metrics = Some(answer.into_connection());
         value(&text, "millstream_connections_refused_total") >= 11
     });
     let value = |name| value(&text, name);

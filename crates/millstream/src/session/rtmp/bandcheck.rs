@@ -178,7 +178,7 @@ async fn receive(peer: &mut Connection, limit: f64) -> Result<Measured, End> {
         if so_far.kbps() > limit {
             sleep(PAUSE.min(LENGTH - so_far.time)).await;
         } else {
-            peer.wait(Some(end)).await?;
+            peer.wait(Some(end), None).await?;
         }
     }
 }
@@ -201,7 +201,7 @@ async fn expect(peer: &mut Connection, name: &str) -> Result<(), End> {
         if peer.peer.traffic.received() - before > MAX_LATE {
             return Err(mill_rtmp::Error::Limit { what: "bandwidth test", limit: MAX_LATE as usize }.into());
         }
-        if peer.wait(Some(end)).await? == Waited::Tick && Instant::now() >= end {
+        if peer.wait(Some(end), None).await? == Waited::Tick && Instant::now() >= end {
             return Err(End::Silent(PATIENCE));
         }
     }

@@ -3,11 +3,13 @@
 //! The task owns the connection. It brings the peer to a request, and hands it to [`publish`] or [`play`];
 //! when those come back the peer may ask again. The peer's end, an error and a server that stops are all
 //! the same: the task's values are dropped, which unpublishes and leaves. Bounded by the protocol's limits
-//! ([`mill_rtmp::chunk::Limits`]), its time limits, and one read buffer of at most [`MAX_READ`] bytes.
+//! ([`mill_rtmp::chunk::Limits`]), its time limits, and reads of at most [`MAX_READ`] bytes.
 
 pub(crate) mod bandcheck;
+mod collect;
 mod play;
 mod publish;
+mod socket;
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,9 +23,7 @@ use mill_hub::StreamId;
 use mill_rtmp::command::{Connect, code};
 use mill_rtmp::session::server::{ConnectReply, Event, Options, Session};
 use mill_rtmp::url;
-use tokio::io::{AsyncReadExt, Interest};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::Sleep;
 use tracing::{info, warn};
 
@@ -33,12 +33,8 @@ use crate::clients::{Kind, Peer};
 use crate::hook::Goodbye;
 use crate::identity;
 use crate::log::Redacted;
-
-/// A read starts small, so that thousands of slow publishers stay cheap, and grows while reads come back full.
-const MIN_READ: usize = 4 * 1024;
-
-/// Enough to take a keyframe of a fat stream in few reads.
-const MAX_READ: usize = 128 * 1024;
+pub(crate) use collect::Publishers;
+use socket::{MAX_READ, Socket};
 
 /// A peer that takes nothing of an answer for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -109,11 +105,11 @@ struct Connection {
     ctx: Arc<Context>,
     /// Its URLs are known from connect on.
     peer: Peer,
-    reader: OwnedReadHalf,
-    writer: Arc<OwnedWriteHalf>,
+    socket: Socket,
     rtmp: Session,
     input: BytesMut,
-    read_size: usize,
+    /// The last read took all there was.
+    drained: bool,
     /// Fires at or before the time somebody waits for; armed anew only when it has to be earlier or has
     /// fired, because that costs more than a spurious tick.
     alarm: Pin<Box<Sleep>>,
@@ -132,7 +128,6 @@ impl Connection {
     fn new(ctx: Arc<Context>, cid: u64, socket: TcpStream, peer: SocketAddr) -> Self {
         let nothing: Arc<str> = Arc::default();
         let rtmp = Session::new(Options::default(), ctx.seed ^ cid.rotate_left(32), Instant::now());
-        let (reader, writer) = socket.into_split();
         Self {
             ctx,
             peer: Peer {
@@ -143,11 +138,10 @@ impl Connection {
                 swf_url: nothing,
                 traffic: Arc::default(),
             },
-            reader,
-            writer: Arc::new(writer),
+            socket: Socket::new(socket),
             rtmp,
             input: BytesMut::new(),
-            read_size: MIN_READ,
+            drained: false,
             alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
             goodbye: None,
         }
@@ -174,7 +168,7 @@ impl Connection {
                 }
             }
             let deadline = self.rtmp.deadline();
-            if self.wait(deadline).await? == Waited::Tick {
+            if self.wait(deadline, None).await? == Waited::Tick {
                 self.rtmp.handle_timeout(Instant::now())?;
             }
         }
@@ -189,11 +183,27 @@ impl Connection {
         Ok(self.rtmp.poll_event())
     }
 
-    /// Sends what is to be sent and waits for input, or for `until`.
-    async fn wait(&mut self, until: Option<Instant>) -> Result<Waited, End> {
+    /// Sends what is to be sent and waits for input, or for `until`. Input that comes before `rest` has
+    /// passed is not looked at until then.
+    async fn wait(&mut self, until: Option<Instant>, rest: Option<Instant>) -> Result<Waited, End> {
         if self.flush_some().await? && !self.input.is_empty() {
             // Input may have been left alone only because of unsent output.
             return Ok(Waited::Input);
+        }
+        if self.input.is_empty() {
+            // An empty rest still keeps the whole block.
+            self.input = BytesMut::new();
+        }
+        if let Some(rest) = rest
+            && self.socket.park().map_err(End::Gone)?
+        {
+            self.alarm.as_mut().reset(rest.into());
+            self.alarm.as_mut().await;
+            return match self.socket.read_parked(&mut self.input) {
+                Ok(n) => self.took(n).map(|()| Waited::Input),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Waited::Tick),
+                Err(e) => Err(End::Gone(e)),
+            };
         }
         if let Some(until) = until {
             let until = until.into();
@@ -201,9 +211,8 @@ impl Connection {
                 self.alarm.as_mut().reset(until);
             }
         }
-        self.input.reserve(self.read_size);
         tokio::select! {
-            read = self.reader.read_buf(&mut self.input) => {
+            read = self.socket.read(&mut self.input) => {
                 self.took(read.map_err(End::Gone)?)?;
                 Ok(Waited::Input)
             }
@@ -211,17 +220,13 @@ impl Connection {
         }
     }
 
-    /// Accounts for a read of `n` bytes and adapts the size of the next.
+    /// Accounts for a read of `n` bytes.
     fn took(&mut self, n: usize) -> Result<(), End> {
         if n == 0 {
             return Err(End::Gone(io::ErrorKind::UnexpectedEof.into()));
         }
         self.peer.traffic.add_received(n);
-        if n >= self.read_size {
-            self.read_size = (self.read_size * 2).min(MAX_READ);
-        } else if n < self.read_size / 4 {
-            self.read_size = (self.read_size / 2).max(MIN_READ);
-        }
+        self.drained = n < MAX_READ;
         Ok(())
     }
 
@@ -234,13 +239,13 @@ impl Connection {
         let mut output = self.rtmp.take_output();
         let any = !output.is_empty();
         while !output.is_empty() {
-            match self.writer.try_write(&output) {
+            match self.socket.try_write(&output) {
                 Ok(n) => {
                     self.peer.traffic.add_sent(n);
                     output.advance(n);
                 }
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => {
-                    let writable = tokio::time::timeout(WRITE_TIMEOUT, self.writer.writable()).await;
+                    let writable = tokio::time::timeout(WRITE_TIMEOUT, self.socket.writable()).await;
                     writable.map_err(|_| End::NotReading)?.map_err(End::Gone)?;
                 }
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -270,7 +275,7 @@ impl Connection {
         // Whether the vhost exists is decided at publish or play, as clients of SRS expect.
         let vhost = target.as_ref().ok().and_then(|t| config.vhost(&t.vhost).cloned());
         let chunk_size = vhost.as_ref().map_or(config.global.chunk_size, |v| v.chunk_size);
-        let server_ip = self.reader.local_addr().map(|a| a.ip().to_string()).unwrap_or_default();
+        let server_ip = self.socket.local_addr().map(|a| a.ip().to_string()).unwrap_or_default();
         let reply = ConnectReply {
             window_ack_size: vhost.as_ref().map_or(2_500_000, |v| v.out_ack_size),
             in_ack_size: vhost.as_ref().map_or(0, |v| v.in_ack_size),
@@ -346,10 +351,9 @@ impl Connection {
             }
             admission(ctx, peer, asked).await
         });
-        // Nobody sends urgent data over RTMP; with it comes the news that the other end has closed.
         tokio::select! {
             admitted = walk => Ok(admitted),
-            _ = self.reader.ready(Interest::PRIORITY) => Err(End::Gone(io::ErrorKind::UnexpectedEof.into())),
+            _ = self.socket.gone() => Err(End::Gone(io::ErrorKind::UnexpectedEof.into())),
         }
     }
 
@@ -378,10 +382,11 @@ impl Connection {
 /// Lets the peer read the last words: closing a socket with unread input resets it and takes them away.
 async fn linger(connection: &mut Connection) {
     const PATIENCE: Duration = Duration::from_millis(500);
-    let socket: &TcpStream = (*connection.writer).as_ref();
-    let _ = socket2::SockRef::from(socket).shutdown(std::net::Shutdown::Write);
-    // Small: it is part of every connection's task.
-    let mut rest = [0; 256];
-    let drain = async { while matches!(connection.reader.read(&mut rest).await, Ok(n) if n > 0) {} };
+    let _ = connection.socket.shutdown();
+    let drain = async {
+        while matches!(connection.socket.read(&mut connection.input).await, Ok(n) if n > 0) {
+            connection.input.clear();
+        }
+    };
     let _ = tokio::time::timeout(PATIENCE, drain).await;
 }

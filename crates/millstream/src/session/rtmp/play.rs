@@ -11,7 +11,7 @@ use mill_rtmp::command::{Play, code};
 use mill_rtmp::session::server::Event;
 use tracing::info;
 
-use super::{Connection, End, MIN_READ};
+use super::{Connection, End};
 use crate::clients::Kind;
 use crate::fanout::{Ended, Seat};
 use crate::session::admit::{self, Playing};
@@ -41,7 +41,8 @@ pub(super) async fn run(peer: &mut Connection, request: Play) -> Result<(), End>
     );
     let lane = watch.stream().lane(Arc::new(RtmpChunks { chunk_size: peer.rtmp.chunk_size() }));
     let greeting = peer.rtmp.take_output();
-    let seat = peer.ctx.fanout.join(lane, peer.writer.clone(), greeting, pace, peer.peer.traffic.clone());
+    let writer = peer.socket.writer().map_err(End::Gone)?;
+    let seat = peer.ctx.fanout.join(lane, writer, greeting, pace, peer.peer.traffic.clone());
     drop(vhost);
     // SRS takes the duration of play as milliseconds of what was sent; live, that is the time gone by.
     let until =
@@ -86,18 +87,12 @@ async fn follow(peer: &mut Connection, seat: &Seat, until: Option<Instant>) -> R
             }
         };
         tokio::select! {
-            ready = peer.reader.readable() => ready.map_err(End::Gone)?,
+            read = peer.socket.read(&mut peer.input) => peer.took(read.map_err(End::Gone)?)?,
             ended = seat.ended() => {
                 let error = if ended == Ended::Stream { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::BrokenPipe };
                 return Err(End::Gone(error.into()));
             }
             () = alarm => return Err(End::DurationOver),
-        }
-        peer.input.reserve(MIN_READ);
-        match peer.reader.try_read_buf(&mut peer.input) {
-            Ok(n) => peer.took(n)?,
-            Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-            Err(e) => return Err(End::Gone(e)),
         }
     }
 }

@@ -16,6 +16,7 @@ use mill_rtmp::message::{Message, types};
 use mill_rtmp::session::server::{Event, Style};
 use tracing::{debug, info, warn};
 
+use super::collect::Collect;
 use super::{Connection, End, Waited};
 use crate::clients::Kind;
 use crate::identity;
@@ -52,7 +53,9 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
     let conf = &vhost.publish;
     info!("source url={}, is_edge=0", admit::stream_url(publisher.stream().id()));
     info!(
-        "start publish mr=0/0, p1stpt={}, pnt={}, tcp_nodelay=1",
+        "start publish mr={}/{}, p1stpt={}, pnt={}, tcp_nodelay=1",
+        u8::from(conf.merged_read),
+        conf.merged_read_latency.as_millis(),
         conf.first_packet_timeout.as_millis(),
         conf.normal_timeout.as_millis()
     );
@@ -66,18 +69,26 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
         watched: Instant::now(),
         any: false,
     };
-    let ended = follow(peer, feed, &mut watch).await;
+    let ctx = peer.ctx.clone();
+    let ended = follow(peer, feed, &mut watch, Collect::new(&ctx.publishers)).await;
     drop(presence);
     info!("cleanup when unpublish");
     ended
 }
 
-async fn follow(peer: &mut Connection, mut feed: Feed, watch: &mut Watchdog) -> Result<(), End> {
+async fn follow(
+    peer: &mut Connection,
+    mut feed: Feed,
+    watch: &mut Watchdog,
+    mut collect: Collect<'_>,
+) -> Result<(), End> {
     let mut conf = Follow::new(&feed.publisher.stream().id().vhost);
     loop {
         if let Some(vhost) = conf.news(&peer.ctx.config) {
             watch.adopt(&vhost.publish);
             feed.parse_sps = vhost.publish.parse_sps;
+            let longest = if vhost.min_latency { Duration::ZERO } else { vhost.publish.merged_read_latency };
+            collect.adopt(longest, vhost.publish.merged_read);
         }
         while let Some(event) = peer.poll()? {
             match event {
@@ -90,8 +101,13 @@ async fn follow(peer: &mut Connection, mut feed: Feed, watch: &mut Watchdog) -> 
             }
         }
         feed.publisher.wake();
-        watch.note(peer.rtmp.messages_received(), feed.publisher.stream().viewers());
-        if peer.wait(Some(watch.next())).await? == Waited::Tick {
+        let viewers = feed.publisher.stream().viewers();
+        watch.note(peer.rtmp.messages_received(), viewers);
+        let rest = match peer.drained {
+            true => collect.rest(peer.peer.traffic.received(), viewers > 0, peer.ctx.fanout.workers()),
+            false => None,
+        };
+        if peer.wait(Some(watch.next()), rest).await? == Waited::Tick {
             watch.check()?;
         }
     }
