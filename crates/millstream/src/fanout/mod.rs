@@ -88,6 +88,11 @@ impl Fanout {
         self.0.workers
     }
 
+    /// When viewers are served next at or after `from`; `None`: at once, whenever there is something.
+    pub(crate) fn next_flush(&self, pace: Pace, from: Instant) -> Option<Instant> {
+        self.0.next_tick(pace, from).map(|tick| tick.at)
+    }
+
     /// Seats a viewer of `lane`. `greeting` is written first; then it receives the stream, now or as soon
     /// as there is one. What is written counts in `traffic`.
     pub(crate) fn join(
@@ -138,10 +143,10 @@ impl Fanout {
 }
 
 impl Shared {
-    /// The next common moment to flush; `None`: at once.
-    fn next_tick(&self, pace: Pace) -> Option<Tick> {
+    /// The next common moment to flush after `from`; `None`: at once.
+    fn next_tick(&self, pace: Pace, from: Instant) -> Option<Tick> {
         let viewers = self.viewers.load(Ordering::Relaxed);
-        Tick::next(self.epoch, pace.interval(viewers, self.workers))
+        Tick::next(self.epoch, from, pace.interval(viewers, self.workers))
     }
 
     /// Forgets a shard that has closed its inbox.

@@ -45,15 +45,14 @@ pub(super) struct Tick {
 }
 
 impl Tick {
-    /// The next common moment to flush on the clock that began at `epoch`; `None`: at once.
+    /// The next common moment to flush after `from`, on the clock that began at `epoch`; `None`: at once.
     ///
     /// All shards flush at the same ticks of one clock, so that they cut the log at the same places and a
     /// flush is one piece for everybody.
-    pub(super) fn next(epoch: Instant, interval: Duration) -> Option<Self> {
-        let (passed, interval) = (epoch.elapsed().as_nanos(), interval.as_nanos());
-        let time = (passed.checked_div(interval)? + 1) * interval;
-        let wait = u64::try_from(time - passed).unwrap_or(u64::MAX);
-        Some(Self { number: time as u64, at: Instant::now() + Duration::from_nanos(wait) })
+    pub(super) fn next(epoch: Instant, from: Instant, interval: Duration) -> Option<Self> {
+        let (passed, interval) = ((from - epoch).as_nanos(), interval.as_nanos());
+        let number = u64::try_from((passed.checked_div(interval)? + 1) * interval).ok()?;
+        Some(Self { number, at: epoch + Duration::from_nanos(number) })
     }
 }
 

@@ -130,7 +130,7 @@ impl Shard {
         while self.take_news().await {
             tokio::select! {
                 () = self.reader.moved(), if due.is_none() => {
-                    due = self.shared.next_tick(self.pace);
+                    due = self.shared.next_tick(self.pace, Instant::now());
                     if due.is_none() {
                         self.flush(None).await;
                     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use bytes::Bytes;
 use mill_hub::{Batch, Lane, Reader};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::course::{At, Course};
 use super::pace::Pace;
@@ -84,7 +84,7 @@ impl Solo {
             }
             self.reader.moved().await;
             self.pace = self.place.inbox.take_pace().unwrap_or(self.pace);
-            let tick = self.place.shared.next_tick(self.pace);
+            let tick = self.place.shared.next_tick(self.pace, Instant::now());
             if let Some(tick) = tick {
                 sleep_until(tick.at).await;
             }

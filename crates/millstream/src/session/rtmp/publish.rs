@@ -70,7 +70,8 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
         any: false,
     };
     let ctx = peer.ctx.clone();
-    let ended = follow(peer, feed, &mut watch, Collect::new(&ctx.publishers)).await;
+    let collect = Collect::new(&ctx.publishers, &ctx.fanout, &vhost);
+    let ended = follow(peer, feed, &mut watch, collect).await;
     drop(presence);
     info!("cleanup when unpublish");
     ended
@@ -87,8 +88,7 @@ async fn follow(
         if let Some(vhost) = conf.news(&peer.ctx.config) {
             watch.adopt(&vhost.publish);
             feed.parse_sps = vhost.publish.parse_sps;
-            let longest = if vhost.min_latency { Duration::ZERO } else { vhost.publish.merged_read_latency };
-            collect.adopt(longest, vhost.publish.merged_read);
+            collect.adopt(&vhost);
         }
         while let Some(event) = peer.poll()? {
             match event {
@@ -104,7 +104,7 @@ async fn follow(
         let viewers = feed.publisher.stream().viewers();
         watch.note(peer.rtmp.messages_received(), viewers);
         let rest = match peer.drained {
-            true => collect.rest(peer.peer.traffic.received(), viewers > 0, peer.ctx.fanout.workers()),
+            true => collect.rest(peer.peer.traffic.received(), viewers > 0),
             false => None,
         };
         if peer.wait(Some(watch.next()), rest).await? == Waited::Tick {
