@@ -7,9 +7,13 @@ use std::fmt::Write;
 /// Figures worth a picture: test, loadgen's name for it, what it says.
 const PANELS: &[(&str, &str, &str)] = &[
     ("play", "cpu_s_per_gbit", "players: processor seconds per gigabit"),
+    ("memory", "rss_kb_per_player_more", "players: resident memory of one more, kB"),
+    ("play", "gbits", "players: gigabits delivered in the window"),
     ("play", "rss_kb_per_client", "players: resident memory each, kB"),
     ("play", "ttfb_ms_p99", "players: first frame after, ms, 99 of 100"),
     ("publish", "cpu_s_per_gbit", "publishers: processor seconds per gigabit"),
+    ("publish", "rss_kb_per_stream", "publishers: resident memory each, kB"),
+    ("idle", "rss_kb_per_client", "waiting players: resident memory each, kB"),
     ("latency", "ms_p50", "delay from publisher to player, ms, median"),
     ("latency", "ms_p99", "delay from publisher to player, ms, 99 of 100"),
     ("storm", "cpu_ms_per_cycle", "connect, play, leave: processor ms"),
@@ -58,19 +62,22 @@ fn groups<'a>(
     test: &str,
     figure: &str,
 ) -> Vec<(String, Vec<Bar<'a>>)> {
-    let mut cases: Vec<(&str, u32)> = Vec::new();
+    let mut cases: Vec<(&str, &str, u32)> = Vec::new();
     for line in lines.iter().filter(|line| line.test == test) {
-        if !cases.contains(&(line.proto, line.count)) {
-            cases.push((line.proto, line.count));
+        let case = (line.label, line.proto, line.count);
+        if !cases.contains(&case) {
+            cases.push(case);
         }
     }
-    let bars = |proto: &str, count: u32| -> Vec<Bar<'a>> {
+    let bars = |label: &str, proto: &str, count: u32| -> Vec<Bar<'a>> {
         servers
             .iter()
             .filter_map(|server| {
                 let mut all: Vec<f64> = lines
                     .iter()
-                    .filter(|l| (l.server, l.test, l.proto, l.count) == (*server, test, proto, count))
+                    .filter(|l| {
+                        (l.server, l.test, l.label, l.proto, l.count) == (*server, test, label, proto, count)
+                    })
                     .filter_map(|line| line.figure(figure))
                     .filter(|v| v.is_finite())
                     .collect();
@@ -82,7 +89,7 @@ fn groups<'a>(
     };
     cases
         .into_iter()
-        .map(|(proto, count)| (format!("{proto}, {count}"), bars(proto, count)))
+        .map(|(label, proto, count)| (format!("{label} {proto}, {count}"), bars(label, proto, count)))
         .filter(|(_, bars)| !bars.is_empty())
         .collect()
 }
@@ -160,13 +167,13 @@ mod tests {
             [("millstream", 0.05), ("millstream", 0.06), ("millstream", 0.09), ("floor-350", 0.04)]
         {
             text += &format!(
-                "{{\"server\":\"{server}\",\"case\":\"play\",\"case_proto\":\"rtmp\",\"case_n\":10,\"cpu_s_per_gbit\":{value}}}\n"
+                "{{\"server\":\"{server}\",\"case\":\"play\",\"case_proto\":\"rtmp\",\"case_n\":10,\"label\":\"fanout\",\"cpu_s_per_gbit\":{value}}}\n"
             );
         }
         let svg = draw(&result::parse(&text));
         assert_eq!(svg.matches("<rect x=").count(), 2, "{svg}");
         assert!(svg.contains(">0.060<"), "{svg}");
-        assert!(svg.contains(">rtmp, 10<"), "{svg}");
+        assert!(svg.contains(">fanout rtmp, 10<"), "{svg}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ mod api;
 mod api_auth;
 mod api_system;
 mod bandwidth;
+mod bad_viewers;
 mod busy;
 mod chunk_sizes;
 mod conf_examples;

@@ -1,0 +1,1 @@
+//! Nothing here: see `benches/`. Run by `cargo xtask bench micro`.
