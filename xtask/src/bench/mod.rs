@@ -28,6 +28,9 @@ struct Places {
 
 /// Builds, measures, reports.
 pub(crate) fn run(words: &[String]) -> Outcome {
+    if words.first().is_some_and(|word| word == "micro") {
+        return micro(&words[1..]);
+    }
     let Some(options) = Options::parse(words)? else {
         println!("{}", options::help());
         return Ok(());
@@ -55,6 +58,13 @@ pub(crate) fn run(words: &[String]) -> Outcome {
         .map_err(|e| format!("{}: {e}", svg.display()))?;
     println!("\n{}\n{}", results.display(), svg.display());
     Ok(())
+}
+
+/// Criterion's benchmarks of the pure crates and the hub; `words` are for criterion.
+fn micro(words: &[String]) -> Outcome {
+    let mut bench = cargo(&["bench", "--manifest-path", "bench/micro/Cargo.toml"]);
+    bench.arg("--target-dir").arg(target_dir().join("micro")).arg("--").args(words);
+    crate::sh::run(bench)
 }
 
 /// Builds both programs in release mode.

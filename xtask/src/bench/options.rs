@@ -6,6 +6,7 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 const HELP: &str = "cargo xtask bench [full | SECTION…] [OPTIONS]
+       cargo xtask bench micro [WORDS for criterion]
 
   Without a section: fanout, storm, fanin and latency in a short form, some ten minutes.
   full: all sections with all counts, about an hour.

@@ -29,6 +29,7 @@ mod httpts;
 mod kick;
 mod log;
 mod metrics;
+mod many_publishers;
 mod pause;
 mod publish_play;
 mod publish_timeout;

@@ -201,7 +201,9 @@ impl Connection {
             self.alarm.as_mut().await;
             return match self.socket.read_parked(&mut self.input) {
                 Ok(n) => self.took(n).map(|()| Waited::Input),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => Ok(Waited::Tick),
+                Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                    Ok(Waited::Tick)
+                }
                 Err(e) => Err(End::Gone(e)),
             };
         }

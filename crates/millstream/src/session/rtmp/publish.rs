@@ -107,6 +107,10 @@ async fn follow(
             true => collect.rest(peer.peer.traffic.received(), viewers > 0),
             false => None,
         };
+        if rest.is_some() {
+            // While it rests no alarm goes off.
+            watch.check()?;
+        }
         if peer.wait(Some(watch.next()), rest).await? == Waited::Tick {
             watch.check()?;
         }
