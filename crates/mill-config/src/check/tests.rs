@@ -343,7 +343,7 @@ fn features_asked_for_are_listed_once() {
     assert!(planned("vhost a { enabled off; hls { enabled on; } }").is_empty());
     let text =
         "vhost a { hls { enabled on; hls_path x; } } vhost b { hls { enabled on; } dvr { enabled on; } }";
-    assert_eq!(planned(text), ["HLS", "DVR"]);
+    assert_eq!(planned(text), ["DVR", "HLS"]);
     assert_eq!(planned("vhost a { cluster { mode remote; origin b; } }"), ["edge"]);
 }
 
