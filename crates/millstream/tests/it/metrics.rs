@@ -239,20 +239,25 @@ fn connections_beyond_the_limit_are_counted() {
         command.arg("-c").arg(file);
     });
     await_port(exporter);
-    // A connection that is kept, so that there is room for its question.
-    let mut metrics = Some(Http::connect(exporter));
-    let held: Vec<Raw> = (0..30).map(|_| Raw::connect(server.rtmp_addr())).collect();
     let value = |text: &str, name: &str| -> u32 {
         let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
         line.unwrap_or_else(|| panic!("no {name} in {text}")).parse().unwrap()
     };
-    let mut text = String::new();
-    wait_until("some are refused", SOON, || {
-        let mut http = metrics.take().expect("it is put back");
+    // One connection for all questions, so that there is room for them.
+    let mut kept = Some(Http::connect(exporter));
+    let mut scrape = || {
+        let mut http = kept.take().expect("it is put back");
         http.send(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n");
         let mut answer = http.answer(false);
-        text = String::from_utf8(answer.read_to_end(SOON)).unwrap();
-        metrics = Some(answer.into_connection());
+        let text = String::from_utf8(answer.read_to_end(SOON)).unwrap();
+        kept = Some(answer.into_connection());
+        text
+    };
+    assert_eq!(value(&scrape(), "millstream_connections_refused_total"), 0);
+    let held: Vec<Raw> = (0..30).map(|_| Raw::connect(server.rtmp_addr())).collect();
+    let mut text = String::new();
+    wait_until("some are refused", SOON, || {
+        text = scrape();
         value(&text, "millstream_connections_refused_total") >= 11
     });
     let value = |name| value(&text, name);
