@@ -139,9 +139,6 @@ pub(crate) struct Client {
     pub(crate) peer: Peer,
     pub(crate) kind: Kind,
     pub(crate) stream: StreamId,
-    /// Parameters of the stream with the question mark, or empty; may contain secrets.
-    #[allow(dead_code, reason = "for callbacks")]
-    pub(crate) param: String,
     pub(crate) since: Instant,
     /// The accounts its bytes go to.
     pub(crate) place: Arc<StreamEntry>,
@@ -277,7 +274,7 @@ impl Clients {
     }
 
     /// Notes that a client is here, until the guard is dropped.
-    pub(crate) fn enter(&self, peer: Peer, kind: Kind, stream: StreamId, param: String) -> Presence {
+    pub(crate) fn enter(&self, peer: Peer, kind: Kind, stream: StreamId) -> Presence {
         let now = Instant::now();
         let mut table = self.0.table.lock();
         let place = self.0.place(&mut table, &stream, &peer, now);
@@ -290,7 +287,7 @@ impl Clients {
             totals.viewers.fetch_add(1, Ordering::Relaxed);
         }
         let rates = Mutex::new(Rates::new(now));
-        let client = Arc::new(Client { peer, kind, stream, param, since: now, place, rates });
+        let client = Arc::new(Client { peer, kind, stream, since: now, place, rates });
         table.clients.insert(client.peer.id, client.clone());
         Presence { client, clients: self.clone(), farewell: None }
     }
@@ -429,7 +426,7 @@ mod tests {
     }
 
     fn enter(clients: &Clients, id: u64, kind: Kind) -> Presence {
-        clients.enter(peer(id), kind, stream("s"), String::new())
+        clients.enter(peer(id), kind, stream("s"))
     }
 
     #[test]
@@ -491,10 +488,10 @@ mod tests {
     fn one_connection_after_the_other_counts_once() {
         let clients = clients();
         let peer = peer(300);
-        let first = clients.enter(peer.clone(), Kind::FmlePublish, stream("a"), String::new());
+        let first = clients.enter(peer.clone(), Kind::FmlePublish, stream("a"));
         peer.traffic.add_received(100);
         drop(first);
-        let _second = clients.enter(peer.clone(), Kind::FmlePublish, stream("b"), String::new());
+        let _second = clients.enter(peer.clone(), Kind::FmlePublish, stream("b"));
         peer.traffic.add_received(1);
         clients.settle();
         assert_eq!(clients.streams()[0].account.bytes().received, 1);

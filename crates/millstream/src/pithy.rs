@@ -80,7 +80,10 @@ fn print(ctx: &Context, line: Line, client: &Client, vhost: &Vhost) {
     match line {
         Line::Play => info!("-> PLA time={time}, msgs={messages}, okbps={okbps}, ikbps={ikbps}, mw={mw}"),
         Line::Publish => {
-            info!("<- CPB time={time}, okbps={okbps}, ikbps={ikbps}, mr=0/0, p1stpt={first}, pnt={normal}");
+            let (mr, wait) = (u8::from(publish.merged_read), publish.merged_read_latency.as_millis());
+            info!(
+                "<- CPB time={time}, okbps={okbps}, ikbps={ikbps}, mr={mr}/{wait}, p1stpt={first}, pnt={normal}"
+            );
         }
         Line::HttpStream => info!("-> HTS http: got {messages} msgs, age={time}, min=1, mw={mw}"),
     }
@@ -117,7 +120,7 @@ mod tests {
                 traffic: Arc::default(),
             };
             let stream = StreamId { vhost: "v".into(), app: "a".into(), name: "s".into() };
-            clients.enter(peer, kind, stream, String::new())
+            clients.enter(peer, kind, stream)
         };
         let _all = [enter(5, Kind::Play), enter(6, Kind::HttpPlay), enter(7, Kind::Play)];
         let all = clients.all();

@@ -110,8 +110,6 @@ fn run_logged(mut startup: Startup, sockets: Inherited, log: &log::Control) -> R
     info!("{}, speaks as SRS/{}", identity::SERVER, identity::SRS_VERSION);
     report_planned(&startup.planned);
     reserve_descriptors(u64::from(snapshot.global.max_connections))?;
-    let mut process = Process::begin(&snapshot.global, startup.daemon.take())?;
-
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);
     let workers = startup.threads.unwrap_or_else(cores);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -119,7 +117,13 @@ fn run_logged(mut startup: Startup, sockets: Inherited, log: &log::Control) -> R
         .enable_all()
         .build()
         .map_err(Error::Prepare)?;
-    let ended = runtime.block_on(serve(startup, workers, sockets, &mut process, log));
+    // Before the pid file: whoever finds that may send one.
+    let signals = {
+        let _inside = runtime.enter();
+        Signals::new(log.clone()).map_err(Error::Prepare)?
+    };
+    let mut process = Process::begin(&snapshot.global, startup.daemon.take())?;
+    let ended = runtime.block_on(serve(startup, workers, sockets, signals, &mut process, log));
     // A task that did not let go in time must not keep the process.
     runtime.shutdown_timeout(Duration::from_millis(100));
     ended
@@ -130,13 +134,13 @@ async fn serve(
     startup: Startup,
     workers: usize,
     mut sockets: Inherited,
+    mut signals: Signals,
     process: &mut Process,
     log: &log::Control,
 ) -> Result<(), Error> {
     let Startup { snapshot, tree, planned, source, demo, .. } = startup;
-    let mut signals = Signals::new(log.clone()).map_err(Error::Prepare)?;
     let certificates = Certificates::new().map_err(|e| Error::Prepare(io::Error::other(e)))?;
-    certificates.load(&snapshot)?;
+    certificates.commit(certificates.prepare(&snapshot)?);
     let mut listeners = Listeners::default();
     let prepared = listeners.prepare(&snapshot, |address| sockets.take(address)).map_err(Error::Bind)?;
     sockets.close_rest();
@@ -196,7 +200,10 @@ async fn serve(
     };
     process.manager().stopping();
     match signal {
-        Some(signal) if signal.is_graceful(&context) => quit::see_off(&mut signals, signal, &context).await,
+        Some(signal) if signal.is_graceful(&context) => tokio::select! {
+            () = quit::see_off(&mut signals, signal, &context) => {}
+            () = process.orphaned() => warn!("asprocess: the parent process is gone, nobody is waited for"),
+        },
         Some(Told::Quit(signo)) => {
             info!("sig={signo}, user terminate program, fast quit");
             info!("cleanup for quit signal fast=1, grace=0");

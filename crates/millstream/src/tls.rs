@@ -75,18 +75,31 @@ impl Certificates {
         Ok(Self { provider, api, delivery })
     }
 
-    /// Loads what the configuration asks for. Reads files.
+    /// Loads what the configuration asks for, without using it yet. Reads files.
     ///
     /// # Errors
     /// The first file that cannot be used.
-    pub(crate) fn load(&self, snapshot: &Snapshot) -> Result<(), Error> {
-        for (slot, conf) in self.wanted(snapshot) {
+    pub(crate) fn prepare(&self, snapshot: &Snapshot) -> Result<Prepared, Error> {
+        let loaded = |conf: &Https| {
+            let read = || -> Result<Loaded, Error> {
+                let stamp = Stamp::of(conf);
+                let certificate = load(conf, &self.provider)?;
+                Ok(Loaded { certificate, conf: conf.clone(), stamp })
+            };
+            conf.enabled.then(read).transpose()
+        };
+        let (api, delivery) = (&snapshot.http_api.https, &snapshot.http_server.https);
+        Ok(Prepared { api: loaded(api)?, delivery: loaded(delivery)? })
+    }
+
+    /// Uses what was loaded from the next handshake on. Waits for a look at the files that is under way.
+    pub(crate) fn commit(&self, prepared: Prepared) {
+        for (slot, loaded) in [(&self.api, prepared.api), (&self.delivery, prepared.delivery)] {
+            let Some(Loaded { certificate, conf, stamp }) = loaded else { continue };
             let mut state = slot.state.lock();
-            let stamp = Stamp::of(conf);
-            slot.take(load(conf, &self.provider)?, conf, &mut state);
-            state.taken = Some(stamp);
+            slot.take(certificate, &conf, &mut state);
+            (state.taken, state.failed) = (Some(stamp), None);
         }
-        Ok(())
     }
 
     /// Keeps up with the files for as long as it is run.
@@ -132,6 +145,18 @@ impl Certificates {
         let all = [(&self.api, &snapshot.http_api.https), (&self.delivery, &snapshot.http_server.https)];
         all.into_iter().filter(|(_, conf)| conf.enabled)
     }
+}
+
+/// Certificates that are not in use yet.
+pub(crate) struct Prepared {
+    api: Option<Loaded>,
+    delivery: Option<Loaded>,
+}
+
+struct Loaded {
+    certificate: CertifiedKey,
+    conf: Https,
+    stamp: Stamp,
 }
 
 /// Says what is wrong to somebody who speaks HTTP without TLS, in words a person sees.

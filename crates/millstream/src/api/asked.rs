@@ -18,12 +18,10 @@ pub(crate) struct Asked<'a> {
     pub(crate) ctx: &'a Arc<Context>,
     /// The method meant: with JSONP it may be another than that of the request.
     pub(crate) method: Method,
-    #[allow(dead_code, reason = "for resources that tell what was asked")]
     pub(crate) uri: &'a Uri,
     /// What the path has behind the route's own: an id, or nothing.
     pub(crate) rest: &'a str,
     pub(crate) query: &'a Query<'a>,
-    #[allow(dead_code, reason = "for resources that tell what was asked")]
     pub(crate) headers: &'a HeaderMap,
     /// Our end of the connection.
     pub(crate) local: SocketAddr,

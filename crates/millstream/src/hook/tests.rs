@@ -67,10 +67,10 @@ async fn who_is_cut_is_told_of_once_and_in_order() {
         let peer = peer(id);
         let goodbye =
             Goodbye { hooks: hooks.clone(), peer: peer.clone(), vhost: vhost.clone(), stream: stream("s") };
-        let (param, stream) = (String::new(), stream("s"));
+        let stream = stream("s");
         let subject = Subject { peer: &peer, stream: &stream, param: "" };
         let farewell = hooks.begin(&vhost, action, &subject).await.unwrap();
-        let presence = clients.enter(peer, kind, stream, param).bids(farewell);
+        let presence = clients.enter(peer, kind, stream).bids(farewell);
         let (started, start) = tokio::sync::oneshot::channel();
         tasks.spawn(id, async move {
             let _goodbye = goodbye;

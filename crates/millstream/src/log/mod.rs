@@ -91,24 +91,29 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    /// Uses these settings from the next line on. Opens files, so not for a task that serves sockets.
+    /// Opens what these settings need. Blocks for the disk.
     ///
     /// # Errors
     /// If the new log file cannot be opened; then nothing has changed.
-    pub(crate) fn apply(&self, conf: &model::Log, utc: bool) -> io::Result<()> {
-        let mut place = self.place.lock();
+    pub(crate) fn prepare(&self, conf: &model::Log, utc: bool) -> io::Result<Prepared> {
         let wanted = Place::of(conf);
+        let same = *self.place.lock() == wanted;
+        let output = if same { None } else { Some(wanted.open()?) };
+        Ok(Prepared { conf: conf.clone(), utc, output })
+    }
+
+    /// Uses the new settings from the next line on.
+    pub(crate) fn commit(&self, prepared: Prepared) {
+        let Prepared { conf, utc, output } = prepared;
         let mut colour = self.style.colour.load(Ordering::Relaxed);
-        if *place != wanted {
-            let output = wanted.open()?;
+        if let Some(output) = output {
             colour = output.colour;
             self.lines.write_to(output);
-            *place = wanted;
+            *self.place.lock() = Place::of(&conf);
         }
-        self.restyle(conf, utc, colour);
+        self.restyle(&conf, utc, colour);
         // It can only fail if the log is gone, and then there is nobody to filter for.
         let _ = self.level.reload(max_level(conf.level));
-        Ok(())
     }
 
     /// Opens the log file again, after somebody has renamed it. If that fails the old one is kept, and the
@@ -122,6 +127,13 @@ impl Control {
         self.style.colour.store(colour, Ordering::Relaxed);
         self.style.json.store(conf.format == Format::Json, Ordering::Relaxed);
     }
+}
+
+/// Settings that are not in force yet, with the output they need if it is another.
+pub(crate) struct Prepared {
+    conf: model::Log,
+    utc: bool,
+    output: Option<Output>,
 }
 
 /// Where the log goes.

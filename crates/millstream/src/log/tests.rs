@@ -34,7 +34,7 @@ fn everything_can_be_changed_while_it_is_written() {
     tracing::info!("first");
     tracing::debug!("too fine");
     let wanted = model::Log { level: Least::Debug, format: Format::Json, ..conf("b") };
-    control.apply(&wanted, false).unwrap();
+    control.commit(control.prepare(&wanted, false).unwrap());
     tracing::debug!("second");
     let (a, b) = (reads("a", "first"), reads("b", "second"));
     assert!(a.contains("[Trace]") && a.contains("first"), "{a}");
@@ -44,7 +44,9 @@ fn everything_can_be_changed_while_it_is_written() {
     assert_eq!((&line["level"], &line["message"]), (&"debug".into(), &"second".into()));
 
     // What cannot be opened changes nothing.
-    assert!(control.apply(&model::Log { file: "/proc/no/log".into(), ..wanted.clone() }, false).is_err());
+    assert!(control.prepare(&model::Log { file: "/proc/no/log".into(), ..wanted.clone() }, false).is_err());
+    // Nor does what is not wanted in the end.
+    drop(control.prepare(&conf("c"), true).unwrap());
     tracing::debug!("third");
     assert!(reads("b", "third").contains("third"));
 

@@ -88,7 +88,6 @@ impl Metrics {
     }
 
     /// A reload was asked for, and was applied or refused.
-    #[allow(dead_code, reason = "for the reload, which does not exist yet")]
     pub(crate) fn reloaded(&self, applied: bool) {
         let result = if applied { "applied" } else { "refused" };
         self.reloads.get_or_create(&vec![("result", result.to_owned())]).inc();

@@ -116,21 +116,29 @@ pub(crate) struct Settings {
     pid_file: Arc<Mutex<PidFile>>,
 }
 
+/// New values that are not in force yet. Dropping them gives back what was opened and locked for them.
+pub(crate) struct Prepared {
+    log: log::Prepared,
+    pid_file: Option<PidFile>,
+}
+
 impl Settings {
-    /// Takes the new values. Opens files, so not for a task that serves sockets.
+    /// Opens and locks what the new values need. Blocks for the disk.
     ///
     /// # Errors
     /// If a file cannot be opened, or another server holds the pid file; then nothing has changed.
-    pub(crate) fn apply(&self, conf: &Snapshot) -> Result<(), Error> {
-        let mut pid_file = self.pid_file.lock();
-        let new = match pid_file.is_for(&conf.global.pid) {
-            true => None,
-            false => Some(PidFile::lock(&conf.global.pid)?),
-        };
-        self.log.apply(&conf.log, conf.global.utc_time).map_err(Error::Log)?;
-        if let Some(new) = new {
-            *pid_file = new;
+    pub(crate) fn prepare(&self, conf: &Snapshot) -> Result<Prepared, Error> {
+        let same = self.pid_file.lock().is_for(&conf.global.pid);
+        let pid_file = if same { None } else { Some(PidFile::lock(&conf.global.pid)?) };
+        let log = self.log.prepare(&conf.log, conf.global.utc_time).map_err(Error::Log)?;
+        Ok(Prepared { log, pid_file })
+    }
+
+    /// Takes the new values. Removes the pid file that is not used any more, so it may wait for the disk too.
+    pub(crate) fn commit(&self, prepared: Prepared) {
+        self.log.commit(prepared.log);
+        if let Some(new) = prepared.pid_file {
+            *self.pid_file.lock() = new;
         }
-        Ok(())
     }
 }

@@ -78,9 +78,13 @@ impl PidFile {
 }
 
 impl PidFile {
-    /// Whether this is the file of that name.
+    /// Whether that name is this file's, however it is spelled. To lock it again would succeed, as record locks
+    /// belong to the process, and to close it then would give the lock away.
     pub(super) fn is_for(&self, path: &Path) -> bool {
-        self.0.as_ref().map_or(Path::new(NONE), |(own, _)| own) == path
+        match &self.0 {
+            None => path == Path::new(NONE),
+            Some((own, file)) => own == path || is_at(file, path),
+        }
     }
 }
 
@@ -133,6 +137,8 @@ mod tests {
 
         // A successor's file stays.
         let file = PidFile::lock(&path).unwrap();
+        assert!(file.is_for(&path) && file.is_for(&folder.join("../deep/srs.pid")));
+        assert!(!file.is_for(&folder.join("other.pid")) && !file.is_for(Path::new(NONE)));
         std::fs::remove_file(&path).unwrap();
         std::fs::write(&path, "7").unwrap();
         drop(file);

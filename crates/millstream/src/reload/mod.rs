@@ -205,7 +205,11 @@ impl Failure {
     fn state(&self) -> State {
         match self {
             Self::Config(Problem::Invalid(report)) if !report.is_syntax() => State::Transforming,
-            Self::Descriptors(_) | Self::Bind(_) | Self::Process(_) | Self::Write(_) => State::Applying,
+            Self::Descriptors(_)
+            | Self::Bind(_)
+            | Self::Certificate(_)
+            | Self::Process(_)
+            | Self::Write(_) => State::Applying,
             _ => State::Parsing,
         }
     }
@@ -275,7 +279,9 @@ impl Reloader {
             let ended = if quitting { Err(Failure::Quitting) } else { self.reload(&reload, edit).await };
             self.manager.ready();
             // Who asked may have gone.
-            let _ = reply.send(reload.finish(ended));
+            let outcome = reload.finish(ended);
+            self.context.metrics.reloaded(outcome.err == 0);
+            let _ = reply.send(outcome);
         }
     }
 
@@ -305,22 +311,28 @@ impl Reloader {
         server::reserve_descriptors(u64::from(snapshot.global.max_connections))
             .map_err(Failure::Descriptors)?;
         let listeners = self.listeners.prepare(&snapshot, |_| None).map_err(Failure::Bind)?;
-        let (process, source, conf) = (self.process.clone(), self.source.clone(), snapshot.clone());
-        let context = self.context.clone();
-        on_disk(move || {
-            context.certificates.load(&conf).map_err(Failure::Certificate)?;
-            process.apply(&conf).map_err(Failure::Process)?;
-            let written = text.map_or(Ok(()), |text| source.replace(text.as_bytes()));
-            written.map_err(|e| {
-                // What was in force a moment ago can be again.
-                let _ = process.apply(&running);
-                Failure::Write(e)
-            })
+        let (process, context, conf) = (self.process.clone(), self.context.clone(), snapshot.clone());
+        let files = on_disk(move || {
+            let certificates = context.certificates.prepare(&conf).map_err(Failure::Certificate)?;
+            let settings = process.prepare(&conf).map_err(Failure::Process)?;
+            Ok::<_, Failure>((certificates, settings))
         })
         .await??;
+        if let Some(text) = text {
+            let source = self.source.clone();
+            on_disk(move || source.replace(text.as_bytes())).await?.map_err(Failure::Write)?;
+        }
 
         // What cannot. The value first: whoever comes from now on is treated by it.
         self.context.config.replace(snapshot.clone(), tree);
+        let (process, context) = (self.process.clone(), self.context.clone());
+        let in_force = tokio::task::spawn_blocking(move || {
+            context.certificates.commit(files.0);
+            process.commit(files.1);
+        });
+        if let Err(e) = in_force.await {
+            error!("reload config: log, pid file or certificate: {e}");
+        }
         self.context.connections.set_limit(snapshot.global.max_connections as usize);
         self.listeners.commit(listeners, &self.tasks, &self.context);
         Plan::of(&changes, &snapshot).carry_out(&self.context, &self.tasks, &snapshot).await;
@@ -406,7 +418,11 @@ impl<'a> Plan<'a> {
             match (item(change), vhost) {
                 (_, None) => plan.ended.insert(name),
                 ("play" | "min_latency", Some(_)) => plan.tuned.insert(name),
-                ("http_remux", Some(vhost)) if !vhost.http_remux.enabled => plan.http_ended.insert(name),
+                ("http_remux", Some(vhost)) => {
+                    // How much sound a live stream keeps depends on it.
+                    plan.tuned.insert(name);
+                    !vhost.http_remux.enabled && plan.http_ended.insert(name)
+                }
                 _ => false,
             };
         }

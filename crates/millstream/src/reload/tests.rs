@@ -35,9 +35,9 @@ fn a_vhost_that_is_off_has_nobody_to_tune() {
 #[test]
 fn viewers_over_http_go_with_their_remux() {
     let on = "vhost a { http_remux { enabled on; } }";
-    check(on, "vhost a { http_remux { enabled off; } }", &[], &["a"], &[]);
-    check("vhost a { }", on, &[], &[], &[]);
-    check(on, "vhost a { http_remux { enabled on; mount [vhost]/x/[stream].flv; } }", &[], &[], &[]);
+    check(on, "vhost a { http_remux { enabled off; } }", &[], &["a"], &["a"]);
+    check("vhost a { }", on, &[], &[], &["a"]);
+    check(on, "vhost a { http_remux { enabled on; mount [vhost]/x/[stream].flv; } }", &[], &[], &["a"]);
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
         farewell.iter_mut().for_each(Farewell::cancel);
         return Err(Refusal::Busy);
     };
-    let presence = enter(ctx, peer, request, stream).bids(farewell);
+    let presence = enter(ctx, peer, request.kind, stream).bids(farewell);
     let vhost = confirm(ctx, &vhost)?;
     publisher.stream().reconfigure(&stream_options(&vhost));
     Ok(Publishing { vhost, publisher, presence })
@@ -111,7 +111,7 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
 pub(crate) async fn play(ctx: &Context, peer: &Peer, request: Request) -> Result<Playing, Refusal> {
     let Admitted { vhost, stream, farewell } = admit(ctx, peer, &request).await?;
     let watch = ctx.hub.watch(&stream);
-    let presence = enter(ctx, peer, request, stream).bids(farewell);
+    let presence = enter(ctx, peer, request.kind, stream).bids(farewell);
     let vhost = confirm(ctx, &vhost)?;
     Ok(Playing { vhost, watch, presence })
 }
@@ -162,9 +162,8 @@ fn confirm(ctx: &Context, admitted: &Vhost) -> Result<Arc<Vhost>, Refusal> {
     }
 }
 
-fn enter(ctx: &Context, peer: &Peer, request: Request, stream: StreamId) -> Presence {
-    let Request { kind, param, .. } = request;
-    ctx.clients.enter(peer.clone(), kind, stream, param)
+fn enter(ctx: &Context, peer: &Peer, kind: Kind, stream: StreamId) -> Presence {
+    ctx.clients.enter(peer.clone(), kind, stream)
 }
 
 /// What the vhost says about a stream somebody publishes.

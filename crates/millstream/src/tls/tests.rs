@@ -67,7 +67,7 @@ fn what_is_wrong_with_files_is_said_with_their_names() {
                 fs::write(path, text).unwrap();
             }
         }
-        certificates.load(&folder.snapshot()).unwrap_err().to_string()
+        certificates.prepare(&folder.snapshot()).err().unwrap().to_string()
     };
     let ((cert, key), (_, other)) = (folder.pair(2020, 2100), folder.pair(2020, 2100));
     let missing = error(None, Some(&key));
@@ -91,7 +91,9 @@ fn a_new_pair_is_taken_and_a_wrong_one_is_not() {
     let ((first, key), (second, second_key)) = (folder.pair(2020, 2100), folder.pair(2020, 2100));
     folder.write(&first, &key);
     let snapshot = folder.snapshot();
-    certificates.load(&snapshot).unwrap();
+    let prepared = certificates.prepare(&snapshot).unwrap();
+    assert!(in_use(&certificates).is_none(), "not before it is said");
+    certificates.commit(prepared);
     assert_eq!(in_use(&certificates), Some(der(&first)));
 
     // Half of a new pair.

@@ -41,7 +41,7 @@ fn each_kind_of_session_has_a_line_per_interval() {
     assert_eq!(shape(&last("-> PLA ")), "-> PLA time=, msgs=, okbps=,,, ikbps=,,, mw=");
     assert_eq!(shape(&last("<- CPB ")), "<- CPB time=, okbps=,,, ikbps=,,, mr=/, pstpt=, pnt=");
     assert_eq!(shape(&last("-> HTS ")), "-> HTS http: got  msgs, age=, min=, mw=");
-    assert!(last("<- CPB ").ends_with("mr=0/0, p1stpt=20000, pnt=5000"));
+    assert!(last("<- CPB ").ends_with("mr=0/350, p1stpt=20000, pnt=5000"));
     // Milliseconds: the session is some seconds old.
     let time = |line: &str| -> u64 {
         let digits = line.split("time=").nth(1).unwrap().split(',').next().unwrap();

@@ -188,6 +188,10 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
                 return Ok(reply::finish(reply::refused(refusal), cors));
             }
         };
+        // A reload that came in between has ended all viewers it found; this one it could not find.
+        if !playing.vhost.http_remux.enabled {
+            return Ok(reply::finish(reply::not_found(), cors));
+        }
         if let Some(to_live) = connection.to_live.lock().take() {
             let _ = to_live.send(live::Request { playing, format, body, cors });
         }
