@@ -92,3 +92,28 @@ fn the_examples_do_what_they_say() {
     assert_eq!(http_status(&server, "http://me.github.io/").0, 200);
     assert_eq!(http_status(&server, "http://elsewhere.com/").0, 403);
 }
+
+#[test]
+pub(crate) fn other_rules_are_for_those_who_come() {
+    let vhost = |lines: &str| Conf::vhost(&format!("publish {{ normal_timeout 60000; }} {lines}"));
+    let server = Server::start(&vhost(""));
+    let mut player = Player::start(&server, "live/s");
+    let may = |page: &str| {
+        let plays = Guest::from_page(&server, "live", page).play("s").is_ok();
+        let publishes = Guest::from_page(&server, "live", page).publish("t").is_ok();
+        (plays, publishes)
+    };
+    assert_eq!(may("http://a.com/"), (true, true));
+    for (lines, a, b) in [
+        ("refer { enabled on; all a.com; }", (true, true), (false, false)),
+        ("refer { enabled on; play a.com; publish b.com; }", (true, false), (false, true)),
+        ("refer { enabled off; all a.com; }", (true, true), (true, true)),
+        ("security { enabled on; deny publish all; allow play all; }", (true, false), (true, false)),
+        ("security { enabled on; allow publish 127.0.0.1; }", (false, true), (false, true)),
+        ("security { enabled off; deny play all; }", (true, true), (true, true)),
+    ] {
+        server.reload(&vhost(lines));
+        assert_eq!((may("http://a.com/"), may("http://b.com/")), (a, b), "{lines}");
+    }
+    assert!(!player.is_closed(std::time::Duration::from_millis(10)), "who is here stays");
+}

@@ -80,3 +80,24 @@ fn no_password_lets_nobody_in() {
     assert_eq!(ask(server.api_addr(), "/api/v1/versions", empty).head.status, 401);
     wait_until("a warning", SOON, || server.log().contains("lets nobody in"));
 }
+
+#[test]
+pub(crate) fn name_and_password_change_with_the_next_request() {
+    let server = Server::plain();
+    let conf = Conf::default().text(server.ports(), server.dir());
+    let with = |auth: &str| {
+        let new = format!("http_api {{ enabled on; auth {{ {auth} }}");
+        let log = server.try_reload(&conf.replace("http_api { enabled on;", &new));
+        assert!(log.contains("reload config success."), "{log}");
+    };
+    let status = |headers: &str| ask(server.api_addr(), "/api/v1/versions", headers).head.status;
+    assert_eq!(status(""), 200);
+    with(CONF);
+    assert_eq!([status(""), status(WRONG), status(RIGHT)], [401, 401, 200]);
+    with("enabled on; username admin; password pa;");
+    assert_eq!([status(RIGHT), status(WRONG)], [401, 200]);
+    with("enabled on; username other; password pa;");
+    assert_eq!(status(WRONG), 401);
+    with("enabled off; username other; password pa;");
+    assert_eq!(status(""), 200);
+}

@@ -211,3 +211,14 @@ fn answers_for_those_who_test_a_client() {
     let body = Http::get(server.api_addr(), "/api/v1/tests/redirects");
     assert_eq!((body.head.status, body.head.header("location")), (301, Some("/api/v1/tests/errors")));
 }
+
+#[test]
+pub(crate) fn what_is_looked_at_changes_under_way() {
+    let server = Server::start(&Conf::default().global("stats { enabled off; }"));
+    let total = || data(&server, "meminfos")["MemTotal"].as_u64().unwrap();
+    assert_eq!(total(), 0);
+    server.reload(&Conf::default().global("stats { enabled on; }"));
+    wait_until("figures come", SOON, || total() > 0);
+    server.reload(&Conf::default().global("stats { enabled off; }"));
+    wait_until("figures go", SOON, || total() == 0);
+}

@@ -83,3 +83,25 @@ fn the_example_does_what_it_says() {
     let done = test(&server, "key=35c9b402c12a7246868752e2878f7e0e&vhost=bandcheck.srs.com");
     assert!(done.stderr().contains("bandcheck rejected"), "{}", done.text());
 }
+
+#[test]
+pub(crate) fn a_vhost_begins_to_test_and_other_limits_hold_for_the_next_test() {
+    let server = Server::start(&Conf::default().vhosts("vhost test.com { }"));
+    let with = |lines: &str| {
+        server.reload(&Conf::default().vhosts(&format!("vhost test.com {{ bandcheck {{ {lines} }} }}")));
+    };
+    let query = "vhost=test.com&key=secret";
+    assert!(!test(&server, query).status.success());
+    with("enabled on; key other; interval 0; limit_kbps 2000;");
+    assert!(test(&server, query).stderr().contains("bandcheck rejected"));
+    with("enabled on; key secret; interval 0; limit_kbps 2000;");
+    let done = test(&server, query);
+    assert!(rate(&done.stdout(), "download") > 1000.0, "{}", done.text());
+    with("enabled on; key secret; interval 0; limit_kbps 200;");
+    let done = test(&server, query);
+    assert!(rate(&done.stdout(), "download") < 500.0, "{}", done.text());
+    with("enabled on; key secret; interval 300; limit_kbps 200;");
+    assert!(test(&server, query).stderr().contains("bandcheck rejected"), "too soon");
+    with("enabled off; key secret;");
+    assert!(test(&server, query).stderr().contains("no bandwidth test"));
+}

@@ -204,3 +204,31 @@ fn reports_go_over_tls_to_servers_that_are_trusted_only() {
     wait_until("a warning", SOON, || server.log().contains("heartbeat: cannot report"));
     assert!(impostor.posts().is_empty());
 }
+
+#[test]
+pub(crate) fn another_configuration_counts_from_the_next_report_on() {
+    let (first, second) = (Manager::start(None), Manager::start(None));
+    let server = Server::plain();
+    let report = |lines: &str| server.reload(&Conf::default().global(lines));
+    let to = |manager: &Manager, lines: &str| {
+        report(&format!("heartbeat {{ enabled on; url http://127.0.0.1:{}/x; {lines} }}", manager.port));
+    };
+    to(&first, "interval 1; device_id a;");
+    assert_eq!(first.report(1).body["device_id"], "a");
+    to(&first, "interval 1; device_id b; summaries on; ports on;");
+    wait_until("the report has changed", SOON, || {
+        let last = first.posts().pop().unwrap().body;
+        last["device_id"] == "b" && last["summaries"].is_object() && last["rtmp"].is_array()
+    });
+    to(&second, "interval 3600; device_id c;");
+    // A long interval would be waited for, a short one is not.
+    to(&second, "interval 1; device_id d;");
+    wait_until("it goes to the other", SOON, || {
+        second.posts().last().is_some_and(|post| post.body["device_id"] == "d")
+    });
+    report("heartbeat { enabled off; }");
+    let sent = second.posts().len();
+    let begun = Instant::now();
+    wait_until("two intervals have passed", SOON, || begun.elapsed() > Duration::from_millis(2500));
+    assert!(second.posts().len() <= sent + 1, "one may have been on its way");
+}

@@ -595,3 +595,34 @@ fn the_example_does_what_it_says() {
     let calls = backend.expect(&["on_play", "on_stop"]);
     assert!(calls.iter().all(|call| call.path == "/api/v1/sessions"));
 }
+
+#[test]
+pub(crate) fn another_configuration_is_for_the_next_event() {
+    let (backend, other) = (Backend::start(), Backend::start());
+    let vhost = |lines: &str| Conf::vhost(&format!("publish {{ normal_timeout 60000; }} {lines}"));
+    let server = Server::start(&vhost(""));
+    let before = Publisher::start(&server, "live/a");
+    server.reload(&vhost(&backend.hooks("")));
+    let publisher = Publisher::start(&server, "live/b");
+    let player = Player::start(&server, "live/b");
+    backend.expect(&["on_connect", "on_publish", "on_connect", "on_play"]);
+    // Who was asked about is told about, wherever the next event goes.
+    server.reload(&vhost(&other.hooks("timeout 0.3;")));
+    drop(player);
+    wait_until("somebody hears that the player has left", SOON, || {
+        [backend.actions(), other.actions()].concat().iter().filter(|action| *action == "on_stop").count()
+            == 1
+    });
+    other.forget();
+    let second = Publisher::start(&server, "live/c");
+    other.wait_for(2);
+    assert_eq!(other.actions(), ["on_connect", "on_publish"]);
+    // A shorter patience.
+    other.answers(|_| Answer::Later(Duration::from_secs(20), 200, "0".into()));
+    let begun = Instant::now();
+    assert!(Publisher::ask(&server, "live/d").is_err());
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+    server.reload(&vhost("http_hooks { enabled off; }"));
+    drop(Publisher::start(&server, "live/e"));
+    drop((before, publisher, second));
+}

@@ -4,13 +4,14 @@
 use crate::harness::client::Publisher;
 use crate::harness::ffmpeg::{decode, probe, publish_both, tool};
 use crate::harness::http::{End, Got, Http, Raw};
-use crate::harness::media::{FlvViewer, Viewer, avc, avc_header, serial};
+use crate::harness::media::{FlvViewer, Receive, Viewer, avc, avc_header, for_a_while, serial};
 use crate::harness::process::Process;
 use crate::harness::server::{Folder, Ports, Server, await_port, binary, local};
 use crate::harness::tls::Pair;
 use crate::harness::{Noise, PATIENCE, SOON, wait_until};
 use std::net::SocketAddr;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// A server with both plain and both TLS listeners.
 struct Secure {
@@ -345,4 +346,93 @@ fn a_viewer_over_tls_can_be_kicked() {
     assert_eq!(answer["code"], 0);
     assert_eq!(viewer.rest().1, End::Eof);
     wait_until("it is gone from the list", SOON, || clients().len() == 1);
+}
+
+#[test]
+pub(crate) fn listeners_and_files_change_and_one_bad_file_refuses_all() {
+    let secure = Secure::start();
+    let (server, dir) = (&secure.server, secure.server.dir());
+    let mut publisher = live(server);
+    let mut viewer = secure.viewer("/live/s.flv");
+    viewer.until_serial(4);
+    let good = text(server.ports(), dir, secure.tls);
+
+    // Other files: the API's fit, the delivery server's do not. None is taken.
+    let next = Pair::new();
+    std::fs::create_dir(dir.join("next")).unwrap();
+    next.write(&dir.join("next"));
+    let other_files = good.replace("/server.", "/next/server.");
+    let (api, delivery) = other_files.rsplit_once("next/server.key").unwrap();
+    let log = server.try_reload(&format!("{api}none.key{delivery}"));
+    assert!(log.contains("none.key: No such file") && log.contains("state=30"), "{log}");
+    let api_gives =
+        |pair: &Pair| Raw::connect_tls(local(secure.tls.api), pair).send(b"GET / HTTP/1.1\r\n\r\n");
+    assert!(api_gives(&secure.pair) && gives(&secure, &secure.pair), "nothing was changed");
+
+    // Both fit.
+    assert!(server.try_reload(&other_files).contains("reload config success."));
+    assert!(api_gives(&next) && gives(&secure, &next));
+
+    // Off, and on again at other ports.
+    let off = good.replace("https { enabled on;", "https { enabled off;");
+    assert!(server.try_reload(&off).contains("reload http_server success"));
+    let answers = |port: u16| std::net::TcpStream::connect(local(port)).is_ok();
+    wait_until("they are closed", SOON, || !answers(secure.tls.http) && !answers(secure.tls.api));
+    let moved = Ports::free();
+    assert!(server.try_reload(&text(server.ports(), dir, moved)).contains("reload config success."));
+    assert!(answers(moved.http) && answers(moved.api));
+    FlvViewer::new(Http::get_tls(local(moved.http), &secure.pair, "/live/s.flv")).until_serial(4);
+
+    publisher.send(9, 400, &avc(true, 5, 200));
+    assert_eq!(serial(viewer.until_serial(5).last().unwrap()), 5, "who was there saw nothing of all this");
+}
+
+#[test]
+fn viewers_over_tls_get_another_pace_and_end_with_their_remux() {
+    let secure = Secure::start();
+    let server = &secure.server;
+    let mut publisher = live(server);
+    let mut viewer = secure.viewer("/live/s.flv");
+    viewer.until_serial(4);
+    let good = text(server.ports(), server.dir(), secure.tls);
+    let slow = good.replace("publish {", "play { send_min_interval 600; mw_latency 600; } publish {");
+    assert!(server.try_reload(&slow).contains("reload play success"));
+    // Frames every few milliseconds arrive in heaps now.
+    let (mut n, mut last, mut longest) = (5, Instant::now(), Duration::ZERO);
+    for_a_while(SOON, || {
+        publisher.send(9, 40 * n, &avc(n % 10 == 0, n, 300));
+        n += 1;
+        if viewer.next(Duration::from_millis(20)).is_some() {
+            longest = longest.max(last.elapsed());
+            last = Instant::now();
+            while viewer.next(Duration::from_millis(1)).is_some() {}
+        }
+        longest >= Duration::from_millis(450)
+    });
+    assert!(longest >= Duration::from_millis(450), "the longest silence was {longest:?}");
+    let off = good.replace("http_remux { enabled on; }", "");
+    assert!(server.try_reload(&off).contains("reload http_remux success"));
+    assert_eq!(viewer.rest().1, End::Eof);
+    assert_eq!(Http::get_tls(secure.https(), &secure.pair, "/live/s.flv").head.status, 404);
+}
+
+#[test]
+fn viewers_over_tls_are_seen_off() {
+    let mut secure = Secure::start();
+    let mut publisher = live(&secure.server);
+    let mut viewer = secure.viewer("/live/s.flv");
+    viewer.until_serial(4);
+    let text = text(secure.server.ports(), secure.server.dir(), secure.tls);
+    let log = secure.server.try_reload(&format!("grace_start_wait 10; grace_final_wait 10; {text}"));
+    assert!(log.contains("reload config success."), "{log}");
+    secure.server.signal(rustix::process::Signal::QUIT);
+    wait_until("it is waited for", SOON, || {
+        secure.server.log().contains("graceful quit waits for 2 clients")
+    });
+    assert!(std::net::TcpStream::connect(secure.https()).is_err());
+    publisher.send(9, 400, &avc(true, 5, 200));
+    viewer.until_serial(5);
+    drop(publisher);
+    assert_eq!(viewer.rest().1, End::FinalChunk);
+    assert_eq!(secure.server.wait(SOON).and_then(|status| status.code()), Some(0));
 }

@@ -269,3 +269,24 @@ fn answers_are_framed_as_for_flv() {
     old.read_to_end(SOON);
     assert_eq!(old.ended(), Some(End::Eof));
 }
+
+/// How much a stream keeps follows the configuration while it is live, also when HTTP is only switched on then.
+#[test]
+pub(crate) fn a_live_stream_begins_to_keep_sound() {
+    let off = Conf::mounting("aac", "").and_vhost("publish { normal_timeout 60000; }");
+    let cached = Conf::mounting("aac", "fast_cache 30;").and_vhost("publish { normal_timeout 60000; }");
+    let server = Server::start(&off);
+    let mut publisher = Publisher::start(&server, "live/s");
+    let mut player = Player::start(&server, "live/s");
+    publisher.headers(0);
+    sound(&mut publisher, 0..100);
+    player.until_serial(99);
+    server.reload(&cached);
+    sound(&mut publisher, 100..200);
+    player.until_serial(199);
+    assert_eq!(serials(&read(&mut open_aac(&server), 100 * FRAME)), (100..200).collect::<Vec<_>>());
+    server.reload(&off);
+    let mut late = open_aac(&server);
+    sound(&mut publisher, 200..210);
+    assert_eq!(serials(&read(&mut late, 10 * FRAME)), (200..210).collect::<Vec<_>>());
+}

@@ -268,3 +268,69 @@ fn a_crowd_that_is_turned_away_does_not_fill_the_log() {
     assert!(lines <= begun.elapsed().as_secs() + 2, "{lines} lines");
     assert!(server.log().contains("code=1074"));
 }
+
+#[test]
+pub(crate) fn everything_about_the_log_changes_at_once() {
+    let server = Server::start_with(|command, ports, dir| {
+        std::fs::write(dir.join("srs.conf"), Conf::default().text(ports, dir)).unwrap();
+        // Five hours before UTC.
+        command.args(["-c", "srs.conf"]).env("TZ", "XXX5");
+    });
+    let conf = Conf::default().text(server.ports(), server.dir());
+    let with = |lines: &str| {
+        server.write(&conf.replace("srs_log_tank console;\nsrs_log_level trace;", lines));
+        server.signal(Signal::HUP);
+    };
+    let comes = |name: &str, text: &str| wait_until(text, SOON, || read(&server, name).contains(text));
+    // To a file, and to another.
+    with("srs_log_tank file; srs_log_file a.log;");
+    comes("a.log", "reload config success.");
+    with("srs_log_tank file; srs_log_file b.log; srs_log_format json; utc_time on;");
+    comes("b.log", "reload config success.");
+    let hour = |line: &str| line.split(['T', ' ']).nth(1).unwrap()[..2].parse::<u32>().unwrap();
+    let local = read(&server, "a.log").lines().last().map(hour).unwrap();
+    let line = read(&server, "b.log").lines().last().unwrap().to_owned();
+    let json: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let utc = hour(json["time"].as_str().unwrap());
+    assert!([5, 6].contains(&((24 + utc - local) % 24)), "{local} is local, {utc} UTC");
+    // Fewer lines, more lines, in both kinds of words; the newer win.
+    let said_of_a_client = |name: &str, lines: &str, stream: &str| {
+        with(&format!("srs_log_tank file; srs_log_file {name}; {lines}"));
+        wait_until("the log is there", SOON, || server.dir().join(name).exists());
+        let stream = format!("live/{stream}");
+        drop(Publisher::start(&server, &stream));
+        stream
+    };
+    said_of_a_client("c.log", "srs_log_level error;", "quiet");
+    let stream = said_of_a_client("d.log", "srs_log_level error; srs_log_level_v2 info;", "loud");
+    comes("d.log", &stream);
+    assert!(!read(&server, "c.log").contains("live/quiet"), "{}", read(&server, "c.log"));
+    // Back on the console.
+    with("srs_log_tank console;");
+    wait_until("the console speaks", SOON, || server.log().matches("reload config success.").count() == 1);
+}
+
+#[test]
+pub(crate) fn the_pid_file_moves_and_keeps_its_lock_under_any_name() {
+    let server = Server::plain();
+    let (dir, pid) = (server.dir().to_owned(), server.pid().to_string());
+    let conf = Conf::default().text(server.ports(), &dir);
+    let named = |name: &str| conf.replace("/srs.pid", name);
+    let holds = |name: &str| std::fs::read_to_string(dir.join(name)).is_ok_and(|text| text == pid);
+    assert!(holds("srs.pid"));
+    assert!(server.try_reload(&named("/run/new.pid")).contains("reload pid success"));
+    assert!(holds("run/new.pid") && !dir.join("srs.pid").exists());
+    // The same file, written otherwise: a second server is still refused.
+    let other = named("/run/../run/new.pid");
+    assert!(server.try_reload(&other).contains("reload config success."));
+    assert!(holds("run/new.pid"));
+    let second = Process::run(binary().current_dir(&dir).args(["-c", "srs.conf"]), SOON);
+    assert_eq!(second.status.code(), Some(11), "{}", second.text());
+    // A reload that is refused locks nothing.
+    let log = server.try_reload(
+        &named("/run/third.pid")
+            .replace("srs_log_tank console;", "srs_log_tank file; srs_log_file /proc/no/log;"),
+    );
+    assert!(log.contains("reload config failed"), "{log}");
+    assert!(holds("run/new.pid") && !dir.join("run/third.pid").exists());
+}

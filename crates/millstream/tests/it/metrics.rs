@@ -295,3 +295,33 @@ fn the_dashboard_knows_only_what_there_is() {
         assert!(names.contains(name), "{name} is not among {names:#?}");
     }
 }
+
+#[test]
+pub(crate) fn the_exporter_comes_moves_and_goes_and_reloads_are_counted() {
+    let server = Server::plain();
+    let with = |port: u16, labels: &str| {
+        let block = format!("exporter {{ enabled on; listen 127.0.0.1:{port}; {labels} }}");
+        server.reload(&Conf::default().global(&block));
+    };
+    let at = |port: u16| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    let answers = |port: u16| std::net::TcpStream::connect(at(port)).is_ok();
+    let (first, second) = (Ports::free().api, Ports::free().api);
+    let info = |port: u16, label: &str, tag: &str| {
+        let page = Page::read(at(port));
+        let name = page.samples.keys().find(|name| name.starts_with("srs_build_info{")).unwrap();
+        assert!(name.contains(&format!("label=\"{label}\"")), "{name}");
+        assert!(name.contains(&format!("tag=\"{tag}\"")), "{name}");
+    };
+    with(first, "label a; tag b;");
+    info(first, "a", "b");
+    with(first, "label c; tag d;");
+    info(first, "c", "d");
+    server.try_reload("nonsense");
+    with(second, "");
+    wait_until("the first address is closed", SOON, || !answers(first));
+    let page = Page::read(at(second));
+    assert_eq!(page.value("millstream_reloads_total{result=\"applied\"}"), 3.0);
+    assert_eq!(page.value("millstream_reloads_total{result=\"refused\"}"), 1.0);
+    server.reload(&Conf::default());
+    wait_until("the exporter is gone", SOON, || !answers(second));
+}

@@ -54,3 +54,18 @@ fn each_kind_of_session_has_a_line_per_interval() {
     let line = log.lines().find(|line| line.contains("<- CPB ")).unwrap();
     assert!(line.contains(&format!("[{}] <- CPB", ids[0])), "{line}");
 }
+
+#[test]
+pub(crate) fn their_interval_changes_at_once() {
+    let server = Server::start(&Conf::default().global("pithy_print_ms 3600000;"));
+    let _player = Player::start(&server, "live/s");
+    server.reload(&Conf::default().global("pithy_print_ms 100;"));
+    wait_until("there are lines", SOON, || lines(&server, "-> PLA ").len() >= 3);
+    assert!(lines(&server, "<- CPB ").is_empty());
+    // What the publisher's line says of collected reads is what is configured.
+    server.reload(&Conf::vhost("publish { mr on; mr_latency 200; }").global("pithy_print_ms 100;"));
+    let _publisher = Publisher::start(&server, "live/s");
+    wait_until("the publisher has one", SOON, || {
+        lines(&server, "<- CPB ").last().is_some_and(|line| line.contains("mr=1/200,"))
+    });
+}
