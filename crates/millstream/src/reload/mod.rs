@@ -240,7 +240,7 @@ impl Failure {
                 }
                 let count = report.errors();
                 error!(
-                    "reload config failed, code={code}, state={state}: {count} mistakes, nothing was changed"
+                    "reload config failed, code={code}, state={state}: {count} mistake(s), nothing was changed"
                 );
             }
             other => error!("reload config failed, code={code}, state={state}: {other}; nothing was changed"),

@@ -303,9 +303,11 @@ fn bytes_of_both_ends_agree() {
         publisher.send(9, 40 * n, &avc(false, n, 10_000));
     }
     viewer.until_serial(49);
+    let number = |value: &Value, name: &str| value[name].as_u64().unwrap();
+    // Bytes are counted when they are written: a moment after they may have come.
+    wait_until("they are counted", SOON, || number(&clients(&server)[1], "send_bytes") >= 450_000);
     let all = clients(&server);
     let (publish, play) = (&all[0], &all[1]);
-    let number = |value: &Value, name: &str| value[name].as_u64().unwrap();
     // 45 frames of 10 kB in chunks of 128 bytes, and 3 kB of handshake.
     let received = number(publish, "recv_bytes");
     assert!((453_000..470_000).contains(&received), "{received}");

@@ -17,6 +17,7 @@ mod conf_examples;
 mod config_cli;
 mod daemon;
 mod demo;
+mod documents;
 mod enhanced;
 mod gop_cache;
 mod heartbeat;

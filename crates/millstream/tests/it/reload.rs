@@ -96,7 +96,7 @@ fn a_bad_file_changes_nothing_and_every_mistake_is_told_with_its_place() {
         "unknown directive `nonsense`",
         "unknown directive `gop_cach`",
         "code=1023, state=20",
-        "3 mistakes",
+        "3 mistake(s)",
     ] {
         assert!(log.contains(part), "{part} in {log}");
     }
