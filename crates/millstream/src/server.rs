@@ -151,7 +151,7 @@ async fn serve(
     let metrics = Metrics::new();
     let (reload, requests) = reload::channel();
     let context = Arc::new(Context {
-        process: stats::Process::new(),
+        usage: stats::Usage::new(),
         identity: identity.clone(),
         tasks: tasks.clone(),
         hub: Hub::default(),

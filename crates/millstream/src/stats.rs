@@ -172,13 +172,13 @@ impl FrameRate {
 
 /// What is known about the process itself.
 #[derive(Debug)]
-pub(crate) struct Process {
+pub(crate) struct Usage {
     since: Instant,
     /// Thousandths of a core used over the last step.
     cpu: AtomicU64,
 }
 
-impl Process {
+impl Usage {
     /// Begins now.
     pub(crate) fn new() -> Self {
         Self { since: Instant::now(), cpu: AtomicU64::new(0) }
@@ -206,7 +206,7 @@ pub(crate) async fn run(ctx: Arc<Context>) {
         let (passed, total) = (now - then, processor_time());
         if !passed.is_zero() {
             let cpu = total.saturating_sub(used).as_secs_f64() / passed.as_secs_f64();
-            ctx.process.cpu.store((cpu * 1000.0) as u64, Ordering::Relaxed);
+            ctx.usage.cpu.store((cpu * 1000.0) as u64, Ordering::Relaxed);
         }
         (then, used) = (now, total);
     }

@@ -243,7 +243,7 @@ impl Scrape {
         page.gauge("srs_build_info", "The server, and whose interfaces it speaks.", [(labels, 1u64)])?;
 
         let (total, clients) = (self.ctx.clients.total().bytes(), &self.ctx.clients);
-        let cpu = self.ctx.process.cpu() * 100.0;
+        let cpu = self.ctx.usage.cpu() * 100.0;
         page.gauge("srs_cpu_percent", "Processor time used; 100 is one core.", one(cpu))?;
         page.gauge("srs_memory", "Resident memory in KB.", one(self.process.rss_kb))?;
         page.counter("srs_send_bytes", "Bytes sent to clients.", one(total.sent))?;
@@ -266,7 +266,7 @@ impl Scrape {
         page.gauge("process_max_fds", "The most files and sockets it may have open.", one(limit))?;
         let memory = self.process.rss_kb * 1024;
         page.gauge("process_resident_memory_bytes", "Resident memory.", one(memory))?;
-        let started = seconds(SystemTime::now()).saturating_sub(self.ctx.process.uptime().as_secs());
+        let started = seconds(SystemTime::now()).saturating_sub(self.ctx.usage.uptime().as_secs());
         page.gauge("process_start_time_seconds", "When it was started, since 1970.", one(started))
     }
 

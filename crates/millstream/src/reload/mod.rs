@@ -311,24 +311,22 @@ impl Reloader {
         server::reserve_descriptors(u64::from(snapshot.global.max_connections))
             .map_err(Failure::Descriptors)?;
         let listeners = self.listeners.prepare(&snapshot, |_| None).map_err(Failure::Bind)?;
-        let (process, context, conf) = (self.process.clone(), self.context.clone(), snapshot.clone());
-        let files = on_disk(move || {
+        let (process, source, conf) = (self.process.clone(), self.source.clone(), snapshot.clone());
+        let context = self.context.clone();
+        let (certificates, settings) = on_disk(move || {
             let certificates = context.certificates.prepare(&conf).map_err(Failure::Certificate)?;
             let settings = process.prepare(&conf).map_err(Failure::Process)?;
+            text.map_or(Ok(()), |text| source.replace(text.as_bytes())).map_err(Failure::Write)?;
             Ok::<_, Failure>((certificates, settings))
         })
         .await??;
-        if let Some(text) = text {
-            let source = self.source.clone();
-            on_disk(move || source.replace(text.as_bytes())).await?.map_err(Failure::Write)?;
-        }
 
         // What cannot. The value first: whoever comes from now on is treated by it.
         self.context.config.replace(snapshot.clone(), tree);
         let (process, context) = (self.process.clone(), self.context.clone());
         let in_force = tokio::task::spawn_blocking(move || {
-            context.certificates.commit(files.0);
-            process.commit(files.1);
+            context.certificates.commit(certificates);
+            process.commit(settings);
         });
         if let Err(e) = in_force.await {
             error!("reload config: log, pid file or certificate: {e}");

@@ -18,7 +18,7 @@ use crate::identity::Identity;
 use crate::listen::Connections;
 use crate::metrics::Metrics;
 use crate::reload::{self, Config};
-use crate::stats::Process;
+use crate::stats::Usage;
 use crate::system::System;
 use crate::tasks::Tasks;
 use crate::tls::Certificates;
@@ -41,7 +41,7 @@ pub(crate) struct Context {
     pub(crate) connections: Arc<Connections>,
     pub(crate) system: System,
     pub(crate) certificates: Certificates,
-    pub(crate) process: Process,
+    pub(crate) usage: Usage,
     pub(crate) metrics: Metrics,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,

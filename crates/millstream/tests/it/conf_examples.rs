@@ -6,27 +6,12 @@ use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, decode, probe, publish, pu
 use crate::harness::http::Http;
 use crate::harness::media::{Viewer, avc, serial};
 use crate::harness::process::Process;
-use crate::harness::server::{Folder, Ports, Server, binary};
+use crate::harness::server::{Folder, Ports, Server, binary, moved, shipped};
 use crate::harness::{SOON, wait_until};
 use mill_media::frame::FrameKind;
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::Command;
-
-/// Where the shipped files are.
-fn shipped() -> std::path::PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf")
-}
-
-/// The text of a file with its ports moved.
-fn moved(text: &str, ports: Ports) -> String {
-    let mut text = text.to_owned();
-    for (usual, port) in [(1935, ports.rtmp), (8080, ports.http), (1985, ports.api)] {
-        text = text.replace(&format!("[::]:{usual}"), &format!("[::1]:{port}"));
-        text = text.replace(&format!(" {usual}"), &format!(" 127.0.0.1:{port}"));
-    }
-    text
-}
 
 /// An example that runs, in a folder with all files of `conf/`.
 struct Example {

@@ -88,6 +88,21 @@ http_server {{ enabled on; listen 127.0.0.1:{http}; dir \"{dir}/html\"; }}
     }
 }
 
+/// Where the configurations lie that are shipped.
+pub(crate) fn shipped() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf")
+}
+
+/// The text of one of them with its ports moved.
+pub(crate) fn moved(text: &str, ports: Ports) -> String {
+    let mut text = text.to_owned();
+    for (usual, port) in [(1935, ports.rtmp), (8080, ports.http), (1985, ports.api)] {
+        text = text.replace(&format!("[::]:{usual}"), &format!("[::1]:{port}"));
+        text = text.replace(&format!(" {usual}"), &format!(" 127.0.0.1:{port}"));
+    }
+    text
+}
+
 /// Where one server listens.
 #[derive(Clone, Copy)]
 pub(crate) struct Ports {
@@ -193,20 +208,11 @@ impl Server {
     /// With one of the configurations in `conf/`, as it is but for its ports and what `change` does.
     #[track_caller]
     pub(crate) fn example(name: &str, change: impl Fn(String) -> String) -> Self {
-        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../conf").join(name);
+        let file = shipped().join(name);
         let text = std::fs::read_to_string(&file).unwrap_or_else(|e| panic!("{}: {e}", file.display()));
         Self::start_with(|command, ports, dir| {
-            let (rtmp, http) = (ports.rtmp, ports.http);
-            let mut text = change(text.clone());
-            for (port, now) in [("1935", rtmp), ("8080", http)] {
-                let lines = text.lines().map(|text| match text.split_whitespace().collect::<Vec<_>>()[..] {
-                    ["listen", _] if text.ends_with(&format!(" {port};")) => {
-                        format!("listen 127.0.0.1:{now};")
-                    }
-                    _ => text.to_owned(),
-                });
-                text = lines.collect::<Vec<_>>().join("\n");
-            }
+            let http = ports.http;
+            let mut text = moved(&change(text.clone()), ports);
             if !text.contains("http_server") {
                 // The harness waits for it.
                 text += &format!("\nhttp_server {{ enabled on; listen 127.0.0.1:{http}; }}\n");
