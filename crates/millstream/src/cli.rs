@@ -19,7 +19,7 @@ use crate::{bandwidth, demo, identity};
 /// SRS's number for a bad configuration, 1023, as an exit code.
 const INVALID: u8 = 255;
 
-/// Live streaming server: RTMP in, RTMP and HTTP-FLV out, configured by SRS files.
+/// Live streaming server: RTMP in, RTMP and HTTP (FLV, TS, AAC, MP3) out, configured by SRS files.
 ///
 /// Without a configuration it serves RTMP on port 1935 and HTTP-FLV on port 8080.
 #[derive(Debug, Parser)]
