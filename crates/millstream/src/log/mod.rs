@@ -187,22 +187,63 @@ fn max_level(least: Least) -> LevelFilter {
     }
 }
 
-/// A stream's parameters for the log: names stay, values (tokens, passwords) do not.
+/// A URL, or a part of one, for the log: names of parameters stay; their values (tokens, passwords) and who
+/// logs in do not. Parameters are found in all the spellings of [`mill_rtmp::url`].
 pub(crate) struct Redacted<'a>(pub(crate) &'a str);
+
+/// What may stand between the parameters of a URL, and between their names and values; longer ones first.
+const SEPARATORS: [&str; 6] = ["...", "&&", "&", "=", ",", "?"];
 
 impl fmt::Display for Redacted<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some((path, query)) = self.0.split_once('?') else { return f.write_str(self.0) };
-        write!(f, "{path}?")?;
-        for (i, pair) in query.split('&').enumerate() {
-            let separator = if i == 0 { "" } else { "&" };
-            match pair.split_once('=') {
-                Some(("vhost", value)) => write!(f, "{separator}vhost={value}")?,
-                Some((name, _)) => write!(f, "{separator}{name}=***")?,
-                None => write!(f, "{separator}***")?,
+        let mut text = self.0;
+        if let Some((schema, rest)) = text.split_once("://") {
+            let authority = &rest[..rest.find(['/', '?']).unwrap_or(rest.len())];
+            write!(f, "{schema}://")?;
+            text = match authority.rfind('@') {
+                Some(at) => {
+                    f.write_str("***@")?;
+                    &rest[at + 1..]
+                }
+                None => rest,
+            };
+        }
+        // `live,vhost,v,token,x`: with a vhost among them, the rarer separators are such.
+        let path = text.split('?').next().unwrap_or(text);
+        let rare = SEPARATORS.iter().any(|separator| path.contains(&format!("{separator}vhost")));
+        let separators: &[&str] = if rare { &SEPARATORS } else { &["?", "..."] };
+        let (path, mut separator, mut rest) = split(text, separators);
+        f.write_str(path)?;
+        while let Some(before) = separator {
+            f.write_str(before)?;
+            let (name, behind, value) = split(rest, &SEPARATORS);
+            match behind {
+                Some(assigns @ ("=" | "..." | ",")) => {
+                    let known = name == "vhost";
+                    // A token may have `=` in it, and what else is no end here.
+                    let ends: &[&str] =
+                        if known { &SEPARATORS } else { &[assigns, "&"][usize::from(assigns == "=")..] };
+                    let (value, next, behind) = split(value, ends);
+                    write!(f, "{name}{assigns}{}", if known { value } else { "***" })?;
+                    (separator, rest) = (next, behind);
+                }
+                _ => {
+                    f.write_str("***")?;
+                    (separator, rest) = (behind, value);
+                }
             }
         }
         Ok(())
+    }
+}
+
+/// Splits at the first separator: what stands before it, the separator itself, and what comes behind.
+fn split<'a, 's>(text: &'a str, separators: &[&'s str]) -> (&'a str, Option<&'s str>, &'a str) {
+    let found = separators.iter().filter_map(|separator| Some((text.find(separator)?, *separator)));
+    // Of two that begin at the same place the first in the list.
+    match found.min_by_key(|(at, _)| *at) {
+        Some((at, separator)) => (&text[..at], Some(separator), &text[at + separator.len()..]),
+        None => (text, None, ""),
     }
 }
 

@@ -6,6 +6,22 @@ fn values_of_parameters_are_not_logged() {
     assert_eq!(redacted("rtmp://h/live"), "rtmp://h/live");
     assert_eq!(redacted("rtmp://h/live?vhost=a.com&token=secret"), "rtmp://h/live?vhost=a.com&token=***");
     assert_eq!(redacted("?secret"), "?***");
+    for (url, shown) in [
+        ("rtmp://user:pass@h:1935/live", "rtmp://***@h:1935/live"),
+        ("http://u:p@h?k=v@w", "http://***@h?k=***"),
+        ("http://h/a@b", "http://h/a@b"),
+        ("rtmp://h/live...token...secret", "rtmp://h/live...token...***"),
+        ("rtmp://h/live...vhost...a.com...token...secret", "rtmp://h/live...vhost...a.com...token...***"),
+        ("rtmp://h/live?vhost=a.com...token...secret", "rtmp://h/live?vhost=a.com...token...***"),
+        ("rtmp://h/live,vhost,a.com,token,secret", "rtmp://h/live,vhost,a.com,token,***"),
+        ("live,token,secret,vhost,a.com", "live,token,***,vhost,a.com"),
+        ("s?token=secret==&flag&x=secret,a=secret", "s?token=***&***&x=***"),
+        ("/live/a,b=c.flv?k", "/live/a,b=c.flv?***"),
+        ("?", "?***"),
+        ("", ""),
+    ] {
+        assert_eq!(redacted(url), shown);
+    }
 }
 
 /// The one test that starts the log of this process; what other tests log comes in between.
