@@ -102,9 +102,11 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
         return Err(Refusal::Busy);
     };
     let presence = enter(ctx, peer, request.kind, stream).bids(farewell);
-    let vhost = confirm(ctx, &vhost)?;
-    publisher.stream().reconfigure(&stream_options(&vhost));
-    Ok(Publishing { vhost, publisher, presence })
+    // Together from here on, so that a refusal too lets go in the right order.
+    let mut publishing = Publishing { vhost, publisher, presence };
+    publishing.vhost = confirm(ctx, &publishing.vhost)?;
+    publishing.publisher.stream().reconfigure(&stream_options(&publishing.vhost));
+    Ok(publishing)
 }
 
 /// Lets a viewer in.
@@ -112,8 +114,9 @@ pub(crate) async fn play(ctx: &Context, peer: &Peer, request: Request) -> Result
     let Admitted { vhost, stream, farewell } = admit(ctx, peer, &request).await?;
     let watch = ctx.hub.watch(&stream);
     let presence = enter(ctx, peer, request.kind, stream).bids(farewell);
-    let vhost = confirm(ctx, &vhost)?;
-    Ok(Playing { vhost, watch, presence })
+    let mut playing = Playing { vhost, watch, presence };
+    playing.vhost = confirm(ctx, &playing.vhost)?;
+    Ok(playing)
 }
 
 /// Somebody who may do what it asked for, whom the callback servers know of.
