@@ -6,11 +6,12 @@
 //! nothing for a request whose handler has not answered.
 //!
 //! Bounded: header size and number by hyper's limits below, the time for a request head and between
-//! requests by [`IDLE`]; bodies of requests are not read.
+//! requests by [`IDLE`], the time for an answer by [`patience::ANSWER`]; bodies of requests are not read.
 
 mod auth;
 mod live;
 mod mount;
+mod patience;
 pub(crate) mod reply;
 
 use std::convert::Infallible;
@@ -38,6 +39,7 @@ use crate::api;
 use crate::clients::{Peer, Traffic};
 use crate::metrics;
 use crate::wire::Body;
+use patience::Patient;
 pub(crate) use reply::Reply;
 
 /// A connection that has not sent a whole request head in this time is closed; SRS's idle time.
@@ -110,7 +112,7 @@ where
         .header_read_timeout(IDLE)
         .max_buf_size(MAX_HEAD)
         .max_headers(MAX_HEADERS)
-        .serve_connection(TokioIo::new(socket), service);
+        .serve_connection(TokioIo::new(Patient::new(socket, patience::ANSWER)), service);
     let request = tokio::select! {
         biased;
         Ok(request) = live => request,
@@ -123,7 +125,7 @@ where
         }
     };
     // hyper has flushed every earlier response by now: it reads no further request before.
-    Some((request, http.into_parts().io.into_inner()))
+    Some((request, http.into_parts().io.into_inner().into_inner()))
 }
 
 /// What the handlers of a connection's requests share.
@@ -184,6 +186,7 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
         let playing = match admit::play(&connection.ctx, &peer, asked).await {
             Ok(playing) => playing,
             Err(refusal) => {
+                connection.ctx.metrics.ended(refusal.code());
                 warn!("serve error code={} : {refusal}", refusal.code());
                 return Ok(reply::finish(reply::refused(refusal), cors));
             }
