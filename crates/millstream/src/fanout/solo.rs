@@ -66,6 +66,11 @@ impl Solo {
     ) -> io::Result<()> {
         // What came before this reader did was announced to others only.
         self.cut(None);
+        // Before its greeting goes out, as in a shard: of a publish that begins once the peer has that, nothing
+        // is missed.
+        let came = Instant::now();
+        self.course.fill(&self.reader, &mut self.batches);
+        let mut waits_for_media = (self.course.at != At::Waiting).then_some(came);
         loop {
             if self.course.is_idle() && self.course.fill(&self.reader, &mut self.batches) {
                 skips.fetch_add(1, Ordering::Relaxed);
@@ -77,6 +82,9 @@ impl Solo {
             });
             if !self.course.is_idle() {
                 timeout(WRITE_TIMEOUT, self.write(&mut writer, traffic)).await??;
+                if let Some(came) = waits_for_media.take() {
+                    self.place.shared.first_byte.observe(came.elapsed().as_secs_f64());
+                }
                 continue;
             }
             if self.course.at == At::Over {

@@ -35,11 +35,13 @@ fn text(ports: Ports, dir: &Path, tls: Ports) -> String {
         "listen 127.0.0.1:{}; daemon off; srs_log_tank console; pid \"{}/srs.pid\";
          http_api {{ enabled on; listen 127.0.0.1:{}; {api} }}
          http_server {{ enabled on; listen 127.0.0.1:{}; {http} }}
+         exporter {{ enabled on; listen 127.0.0.1:{}; }}
          vhost __defaultVhost__ {{ http_remux {{ enabled on; }} publish {{ normal_timeout 60000; }} }}",
         ports.rtmp,
         dir.display(),
         ports.api,
-        ports.http
+        ports.http,
+        tls.rtmp
     )
 }
 
@@ -181,6 +183,8 @@ fn viewers_over_tls_are_clients_and_their_leaving_is_noticed() {
         wait_until(&format!("{n} clients"), SOON, || curl(&url).contains(&format!("\"conn_srs\":{n}}}")));
     };
     clients(2);
+    let metrics = curl(&format!("http://{}/metrics", secure.server.api_addr()));
+    assert!(metrics.contains("millstream_first_byte_seconds_count 1\n"), "{metrics}");
     drop(viewer);
     wait_until("the log says so", SOON, || secure.server.log().contains("client disconnect peer, ret=1007"));
     clients(1);
