@@ -17,6 +17,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
+use crate::api::Data;
 use crate::api::answer::to_json;
 use crate::api::system::{Summaries, summaries_of};
 use crate::session::Context;
@@ -37,14 +38,9 @@ struct Report<'a> {
     service: &'a str,
     pid: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    summaries: Option<Data>,
+    summaries: Option<Data<Summaries>>,
     #[serde(flatten)]
     ports: Ports,
-}
-
-#[derive(Serialize)]
-struct Data {
-    data: Summaries,
 }
 
 /// What is listened on.

@@ -149,6 +149,8 @@ async fn serve(
     let max_connections = snapshot.global.max_connections as usize;
     let identity = Arc::new(Identity::new(std::process::id(), seed));
     let metrics = Metrics::new();
+    let hooks = Hooks::new(seed);
+    metrics.register("millstream_callback_seconds", "What a callback takes", hooks.latency());
     let (reload, requests) = reload::channel();
     let context = Arc::new(Context {
         usage: stats::Usage::new(),
@@ -158,7 +160,7 @@ async fn serve(
         fanout: Fanout::new(tasks.clone(), workers, metrics.first_byte()),
         metrics,
         clients: Clients::new(identity),
-        hooks: Hooks::new(seed),
+        hooks,
         bandcheck: Default::default(),
         publishers: Publishers::default(),
         connections: Arc::new(Connections::new(max_connections)),

@@ -5,16 +5,12 @@ use jiff::tz::TimeZone;
 use mill_config::spec::{self, Status};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::{Answer, Asked};
+use super::{Answer, Asked, Data};
 
-#[derive(Serialize)]
-struct Data<T> {
-    data: T,
-}
-
-#[derive(Serialize)]
-struct Authors {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Authors {
     license: &'static str,
     contributors: &'static str,
 }
@@ -24,12 +20,13 @@ pub(super) fn authors(asked: &Asked<'_>) -> Answer {
     Answer::ok(asked.ctx, &Data { data })
 }
 
-#[derive(Serialize)]
-struct Features {
+#[derive(Serialize, ToSchema)]
+pub(super) struct Features {
     options: String,
     options2: String,
     build: String,
     build2: i64,
+    #[schema(value_type = HashMap<String, bool>)]
     features: Map<String, Value>,
 }
 

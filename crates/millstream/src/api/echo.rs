@@ -4,26 +4,23 @@ use hyper::header::{self, HeaderValue};
 use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
-use super::{Answer, Asked};
+use super::{Answer, Asked, Data};
 use crate::identity;
 use crate::session::http::reply;
 
 /// What `tests/errors` fails with.
 const ERROR: u32 = 100;
 
-#[derive(Serialize)]
-struct Data {
-    data: Echo,
-}
-
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[expect(non_snake_case, reason = "SRS's names")]
-struct Echo {
+pub(super) struct Echo {
     uri: String,
     path: String,
     METHOD: String,
     /// SRS has the key twice, for the request's headers and for facts about the server; here it is both.
+    #[schema(value_type = HashMap<String, String>)]
     headers: Map<String, Value>,
 }
 

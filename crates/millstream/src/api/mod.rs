@@ -9,6 +9,7 @@
 mod about;
 pub(crate) mod answer;
 pub(crate) mod asked;
+mod callbacks;
 mod clients;
 mod clusters;
 mod echo;
@@ -35,7 +36,7 @@ use crate::stats;
 pub(crate) use answer::Answer;
 pub(crate) use asked::Asked;
 use asked::Query;
-use openapi::{bare, enveloped};
+use openapi::{bare, data, enveloped, failure, open, redirect};
 use route::Methods::{Any, Get, GetDelete};
 use route::{Found, Route, later, now};
 
@@ -46,24 +47,32 @@ pub(crate) static ROUTES: &[Route] = &[
     now("/api/", Get, index::api, "the versions of the API").shape(enveloped::<index::Api>),
     now("/api/v1/", Get, index::v1, "the resources of version 1").shape(enveloped::<index::V1>),
     now("/api/v1/versions", Get, versions::get, "the version of the server").shape(enveloped::<versions::Versions>),
-    now("/api/v1/summaries", Get, system::summaries, "the figures of server and machine in short"),
-    now("/api/v1/rusages", Get, system::rusages, "the resources the server has used"),
-    now("/api/v1/self_proc_stats", Get, system::self_proc_stats, "the state of the server's process"),
-    now("/api/v1/system_proc_stats", Get, system::system_proc_stats, "the time of the machine's processors"),
-    now("/api/v1/meminfos", Get, system::meminfos, "the memory of the machine"),
-    now("/api/v1/authors", Get, about::authors, "license and authors"),
-    now("/api/v1/features", Get, about::features, "what the server can do, and when it was built"),
-    now("/api/v1/tests/requests", Get, echo::requests, "the request as the server understands it"),
-    now("/api/v1/tests/errors", Get, echo::errors, "always the error 100"),
-    now("/api/v1/tests/redirects", Get, echo::redirects, "always a redirect to tests/errors"),
+    now("/api/v1/summaries", Get, system::summaries, "the figures of server and machine in short").shape(data::<system::Summaries>),
+    now("/api/v1/rusages", Get, system::rusages, "the resources the server has used").shape(data::<system::Rusages>),
+    now("/api/v1/self_proc_stats", Get, system::self_proc_stats, "the state of the server's process").shape(data::<system::SelfProcStats>),
+    now("/api/v1/system_proc_stats", Get, system::system_proc_stats, "the time of the machine's processors").shape(data::<system::SystemProcStats>),
+    now("/api/v1/meminfos", Get, system::meminfos, "the memory of the machine").shape(data::<system::Meminfos>),
+    now("/api/v1/authors", Get, about::authors, "license and authors").shape(data::<about::Authors>),
+    now("/api/v1/features", Get, about::features, "what the server can do, and when it was built").shape(data::<about::Features>),
+    now("/api/v1/tests/requests", Get, echo::requests, "the request as the server understands it").shape(data::<echo::Echo>),
+    now("/api/v1/tests/errors", Get, echo::errors, "always the error 100").shape(failure),
+    now("/api/v1/tests/redirects", Get, echo::redirects, "always a redirect to tests/errors").shape(redirect),
+    now("/api/v1/requests", Get, index::v1, "as in SRS, this list once more").shape(enveloped::<index::V1>),
     now("/api/v1/vhosts/", Get, vhosts::get, "the vhosts, or one of them").shape(enveloped::<vhosts::Vhosts>).item(enveloped::<vhosts::OneVhost>),
     now("/api/v1/streams/", Get, streams::get, "the streams, or one of them").shape(enveloped::<streams::Streams>).item(enveloped::<streams::OneStream>).query(&["start", "count"]),
     now("/api/v1/clients/", GetDelete, clients::answer, "the clients by start and count, or one of them; DELETE cuts it off").shape(enveloped::<clients::Clients>).item(enveloped::<clients::OneClient>).query(&["start", "count"]),
-    later("/api/v1/raw", Get, raw::get, "the configuration: reload, query, update").query(&["rpc", "scope", "value", "param", "data", "vhost"]),
+    later("/api/v1/raw", Get, raw::get, "the configuration: reload, query, update").shape(open::<raw::Raw>).query(&["rpc", "scope", "value", "param", "data", "vhost"]),
     now("/api/v1/clusters", Any, clusters::answer, "where a stream is published").shape(bare::<clusters::Clusters>).query(&["vhost", "ip", "app", "stream", "coworker"]),
+    now("/api/v1/callbacks", Get, callbacks::get, "how the callbacks are doing").shape(data::<callbacks::Callbacks>),
     now("/api/v1/openapi.json", Get, openapi::get, "this API, described for machines"),
     later("/metrics", Get, metrics::answer, "the metrics for Prometheus"),
 ];
+
+/// Most resources that are no lists are one object under this name.
+#[derive(Serialize)]
+pub(crate) struct Data<T> {
+    pub(crate) data: T,
+}
 
 /// Rates over 30 s as the API writes them.
 #[derive(Serialize, ToSchema)]

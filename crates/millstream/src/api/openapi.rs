@@ -11,7 +11,16 @@ use crate::identity;
 use crate::session::http::reply;
 
 /// What an answer looks like.
-pub(super) struct Shape {
+pub(super) enum Shape {
+    Json(Json),
+    /// Always a number of what went wrong.
+    Failure,
+    /// Always another address.
+    Redirect,
+}
+
+/// A good answer.
+pub(super) struct Json {
     /// Name among the components.
     name: String,
     schema: Value,
@@ -21,7 +30,19 @@ pub(super) struct Shape {
 
 /// The shape of a struct that [`Answer::ok`] puts in the envelope.
 pub(super) fn enveloped<T: ToSchema>() -> Shape {
-    let Shape { name, schema, parts } = bare::<T>();
+    envelope(json_of::<T>(true))
+}
+
+/// The same for a struct in [`Data`](super::Data).
+pub(super) fn data<T: ToSchema>() -> Shape {
+    let Json { name, schema, mut parts } = json_of::<T>(true);
+    let whole = json!({ "properties": { "data": reference(&name) }, "required": ["data"] });
+    let outer = format!("{name}Data");
+    parts.push((name, schema));
+    envelope(Json { name: outer, schema: whole, parts })
+}
+
+fn envelope(Json { name, schema, parts }: Json) -> Shape {
     let mut properties = Map::from_iter([
         ("code".to_owned(), json!({ "type": "integer", "const": 0 })),
         ("server".to_owned(), json!({ "type": "string", "description": "New at every start." })),
@@ -36,18 +57,40 @@ pub(super) fn enveloped<T: ToSchema>() -> Shape {
         required.push(name.into());
     }
     let schema = closed(json!({ "type": "object", "properties": properties, "required": required }));
-    Shape { name, schema, parts }
+    Shape::Json(Json { name, schema, parts })
+}
+
+fn reference(name: &str) -> Value {
+    json!({ "$ref": format!("#/components/schemas/{name}") })
 }
 
 /// The shape of a struct that is the whole answer.
 pub(super) fn bare<T: ToSchema>() -> Shape {
+    Shape::Json(json_of::<T>(true))
+}
+
+/// The same with members of any names beside those of the struct.
+pub(super) fn open<T: ToSchema>() -> Shape {
+    Shape::Json(json_of::<T>(false))
+}
+
+pub(super) fn failure() -> Shape {
+    Shape::Failure
+}
+
+pub(super) fn redirect() -> Shape {
+    Shape::Redirect
+}
+
+fn json_of<T: ToSchema>(is_closed: bool) -> Json {
     let mut parts = Vec::new();
     T::schemas(&mut parts);
-    let value = |schema| closed(serde_json::to_value(schema).unwrap_or_default());
-    Shape {
+    let value = |schema| serde_json::to_value(schema).unwrap_or_default();
+    let whole = value(T::schema());
+    Json {
         name: T::name().into_owned(),
-        schema: value(T::schema()),
-        parts: parts.into_iter().map(|(name, schema)| (name, value(schema))).collect(),
+        schema: if is_closed { closed(whole) } else { whole },
+        parts: parts.into_iter().map(|(name, schema)| (name, closed(value(schema)))).collect(),
     }
 }
 
@@ -71,7 +114,10 @@ fn document() -> Value {
         closed(json!({
             "type": "object",
             "description": "What went wrong, in SRS's numbers.",
-            "properties": { "code": { "type": "integer", "not": { "const": 0 } } },
+            "properties": {
+                "code": { "type": "integer", "not": { "const": 0 } },
+                "msg": { "type": "string", "description": "In words, where the number says little." },
+            },
             "required": ["code"],
         })),
     );
@@ -124,10 +170,19 @@ fn item_of_id(route: &Route, shape: Shape, schemas: &mut Map<String, Value>) -> 
 pub(super) struct Done {}
 
 fn operation(route: &Route, shape: Shape, schemas: &mut Map<String, Value>) -> Value {
-    let reference = |name: &str| json!({ "$ref": format!("#/components/schemas/{name}") });
-    let answer = json!({ "oneOf": [reference(&shape.name), reference("Failure")] });
-    schemas.extend(shape.parts);
-    schemas.insert(shape.name, shape.schema);
+    let answer = match shape {
+        Shape::Redirect => {
+            let there = json!({ "301": { "description": "What is asked for is at `Location`." } });
+            return json!({ "summary": route.doc, "responses": there });
+        }
+        Shape::Failure => reference("Failure"),
+        Shape::Json(Json { name, schema, parts }) => {
+            schemas.extend(parts);
+            let answer = json!({ "oneOf": [reference(&name), reference("Failure")] });
+            schemas.insert(name, schema);
+            answer
+        }
+    };
     json!({
         "summary": route.doc,
         "responses": {

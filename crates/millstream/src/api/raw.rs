@@ -10,7 +10,9 @@ use futures_util::future::BoxFuture;
 use mill_config::model::RawApi;
 use mill_config::spec::{self, Kind, Row};
 use mill_config::{Edit, Node, Snapshot, Tree, Vhost};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::{Answer, Asked};
 use crate::reload::{Cause, Outcome, State};
@@ -27,6 +29,13 @@ const MAX_NAME: usize = 255;
 
 /// Blocks that are about secrets; they are not shown.
 const SECRET: [&str; 3] = ["auth", "tencentcloud_cls", "tencentcloud_apm"];
+
+/// The answer to a call that was good; what else is in it depends on the call.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Raw {
+    #[schema(minimum = 0, maximum = 0)]
+    code: u32,
+}
 
 /// What a call asks for: its parameters, decoded.
 type Parameter<'a> = &'a (dyn Fn(&str) -> Option<String> + Sync);
@@ -91,7 +100,9 @@ async fn answer(
             may(allowed.allow_query)?;
             let scope = parameter("scope").unwrap_or_default();
             let vhost = parameter("vhost").unwrap_or_default();
-            Ok(query(&ctx.config.load(), tree, &scope, &vhost)?)
+            let seen = ctx.clients.vhosts();
+            let id = |name: &str| seen.iter().find(|entry| entry.name == name).map(|entry| entry.id.clone());
+            Ok(query(&ctx.config.load(), tree, &id, &scope, &vhost)?)
         }
         "update" => {
             may(allowed.allow_update)?;
@@ -129,8 +140,11 @@ fn permissions(config: &Snapshot, tree: &Tree) -> Value {
     })
 }
 
+/// The id that the API gives a vhost once it has had a client.
+type Id<'a> = &'a dyn Fn(&str) -> Option<String>;
+
 /// `rpc=query`.
-fn query(config: &Snapshot, tree: &Tree, scope: &str, vhost: &str) -> Result<Value, u32> {
+fn query(config: &Snapshot, tree: &Tree, id: Id<'_>, scope: &str, vhost: &str) -> Result<Value, u32> {
     match scope {
         "minimal" => {
             let listen: Vec<&str> = tree.first("listen").map_or(Vec::new(), |listen| listen.args().collect());
@@ -139,15 +153,14 @@ fn query(config: &Snapshot, tree: &Tree, scope: &str, vhost: &str) -> Result<Val
         "global" => {
             let mut global = object(spec::root(), tree.nodes().filter(|node| node.name() != "vhost"));
             global.insert("nb_vhosts".into(), config.vhosts.len().into());
-            let flags = config.vhosts.iter().map(|vhost| (vhost.name.clone(), flags(vhost, tree).into()));
+            let flags = config.vhosts.iter().map(|vhost| (vhost.name.clone(), flags(vhost, tree, id).into()));
             global.insert("vhosts".into(), flags.collect::<Map<_, _>>().into());
             Ok(json!({ "code": 0, "global": global }))
         }
         "vhost" => {
             let conf = config.vhosts.iter().find(|conf| conf.name == vhost).ok_or(VALUE)?;
             let node = tree.vhost(vhost).ok_or(VALUE)?;
-            let mut shown = Map::new();
-            shown.insert("name".into(), vhost.into());
+            let mut shown = named(vhost, id);
             shown.insert("enabled".into(), conf.enabled.into());
             shown.extend(object(rows_of(spec::root(), "vhost"), node.children()));
             Ok(json!({ "code": 0, "vhost": shown }))
@@ -157,7 +170,7 @@ fn query(config: &Snapshot, tree: &Tree, scope: &str, vhost: &str) -> Result<Val
 }
 
 /// A vhost in few words: only what is on.
-fn flags(vhost: &Vhost, tree: &Tree) -> Map<String, Value> {
+fn flags(vhost: &Vhost, tree: &Tree, id: Id<'_>) -> Map<String, Value> {
     let node = tree.vhost(&vhost.name);
     let block = |name: &str| node.and_then(|node| node.child(name));
     let on = |node: Option<Node<'_>>| node.is_some_and(|node| words(node) == "on");
@@ -195,10 +208,17 @@ fn flags(vhost: &Vhost, tree: &Tree) -> Map<String, Value> {
         ("transcode", any("transcode")),
         ("ingest", any("ingest")),
     ];
-    let mut flags = Map::new();
-    flags.insert("name".into(), vhost.name.clone().into());
+    let mut flags = named(&vhost.name, id);
     flags.extend(found.into_iter().filter(|(_, on)| *on).map(|(name, on)| (name.to_owned(), on.into())));
     flags
+}
+
+/// What every vhost begins with.
+fn named(vhost: &str, id: Id<'_>) -> Map<String, Value> {
+    let mut members = Map::new();
+    members.extend(id(vhost).map(|id| ("id".to_owned(), id.into())));
+    members.insert("name".into(), vhost.into());
+    members
 }
 
 fn rows_of(rows: &'static [Row], name: &str) -> &'static [Row] {
@@ -389,7 +409,7 @@ mod tests {
 
     fn shown(scope: &str, vhost: &str) -> Value {
         let (config, tree) = loaded(CONF);
-        query(&config, &tree, scope, vhost).unwrap()
+        query(&config, &tree, &|name| (name == "b.com").then(|| "vid-1-2".into()), scope, vhost).unwrap()
     }
 
     #[test]
@@ -403,7 +423,7 @@ mod tests {
                 r#""http_api":{"enabled":true,"listen":"1985","raw_api":{"enabled":true}},"#,
                 r#""heartbeat":{"enabled":false,"interval":9.3},"stats":{"network":0,"disk":["sda","sdb"]},"nb_vhosts":2,"#,
                 r#""vhosts":{"a.com":{"name":"a.com","enabled":true,"http_hooks":true,"security":true,"time_jitter":true,"#,
-                r#""ingest":true},"b.com":{"name":"b.com","origin":true,"gop_cache":true,"time_jitter":true}}}}"#
+                r#""ingest":true},"b.com":{"id":"vid-1-2","name":"b.com","origin":true,"gop_cache":true,"time_jitter":true}}}}"#
             )
         );
         assert_eq!(shown("minimal", "").to_string(), r#"{"code":0,"minimal":{"listen":["1935","19350"]}}"#);
@@ -425,8 +445,8 @@ mod tests {
             )
         );
         let (config, tree) = loaded(CONF);
-        assert_eq!(query(&config, &tree, "vhost", "c.com"), Err(VALUE));
-        assert_eq!(query(&config, &tree, "vhosts", "a.com"), Err(SCOPE));
+        assert_eq!(query(&config, &tree, &|_| None, "vhost", "c.com"), Err(VALUE));
+        assert_eq!(query(&config, &tree, &|_| None, "vhosts", "a.com"), Err(SCOPE));
     }
 
     #[test]

@@ -2,20 +2,15 @@
 //! [`crate::system`] in SRS's words. What has not been seen yet is zero, and its `ok` is false.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{Answer, Asked};
+use super::{Answer, Asked, Data};
 use crate::identity;
 use crate::session::Context;
 use crate::system::{self, Figures, part};
 
-/// Most resources are one object under this name.
-#[derive(Serialize)]
-struct Data<T> {
-    data: T,
-}
-
 /// What `/api/v1/summaries` and the heartbeat say.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 pub(crate) struct Summaries {
     ok: bool,
     now_ms: u64,
@@ -24,7 +19,7 @@ pub(crate) struct Summaries {
     system: Machine,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Own {
     version: &'static str,
     pid: u32,
@@ -37,7 +32,7 @@ struct Own {
     srs_uptime: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[expect(non_snake_case, reason = "SRS's names")]
 struct Machine {
     cpu_percent: f64,
@@ -129,8 +124,8 @@ pub(super) fn summaries(asked: &Asked<'_>) -> Answer {
     Answer::ok(asked.ctx, &Data { data: summaries_of(asked.ctx) })
 }
 
-#[derive(Serialize, Default)]
-struct Rusages {
+#[derive(Serialize, Default, ToSchema)]
+pub(super) struct Rusages {
     ok: bool,
     sample_time: u64,
     ru_utime: u64,
@@ -174,8 +169,8 @@ pub(super) fn rusages(asked: &Asked<'_>) -> Answer {
     Answer::ok(asked.ctx, &Data { data })
 }
 
-#[derive(Serialize, Default)]
-struct SelfProcStats {
+#[derive(Serialize, Default, ToSchema)]
+pub(super) struct SelfProcStats {
     ok: bool,
     sample_time: u64,
     percent: f64,
@@ -282,8 +277,8 @@ pub(super) fn self_proc_stats(asked: &Asked<'_>) -> Answer {
     Answer::ok(asked.ctx, &Data { data })
 }
 
-#[derive(Serialize)]
-struct SystemProcStats {
+#[derive(Serialize, ToSchema)]
+pub(super) struct SystemProcStats {
     ok: bool,
     sample_time: u64,
     percent: f64,
@@ -318,9 +313,9 @@ pub(super) fn system_proc_stats(asked: &Asked<'_>) -> Answer {
     Answer::ok(asked.ctx, &Data { data })
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[expect(non_snake_case, reason = "SRS's names")]
-struct Meminfos {
+pub(super) struct Meminfos {
     ok: bool,
     sample_time: u64,
     percent_ram: f64,

@@ -5,9 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::client::Failure;
+use crate::metrics::Histogram;
 
 /// Numbers that only grow, but for `waiting`.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Counters {
     calls: AtomicU64,
     refusals: AtomicU64,
@@ -16,6 +17,25 @@ pub(crate) struct Counters {
     lost: AtomicU64,
     waiting: AtomicU64,
     micros: AtomicU64,
+    latency: Histogram,
+}
+
+/// Seconds a call takes.
+const LATENCY: [f64; 9] = [0.001, 0.005, 0.02, 0.1, 0.25, 1.0, 5.0, 10.0, 30.0];
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self {
+            calls: AtomicU64::default(),
+            refusals: AtomicU64::default(),
+            failures: AtomicU64::default(),
+            retries: AtomicU64::default(),
+            lost: AtomicU64::default(),
+            waiting: AtomicU64::default(),
+            micros: AtomicU64::default(),
+            latency: Histogram::new(LATENCY),
+        }
+    }
 }
 
 /// The counters at one moment.
@@ -37,6 +57,13 @@ pub(crate) struct Stats {
     pub(crate) time: Duration,
 }
 
+impl Stats {
+    /// Milliseconds a call takes, on the average.
+    pub(crate) fn mean_ms(&self) -> f64 {
+        self.time.as_secs_f64() * 1000.0 / self.calls.max(1) as f64
+    }
+}
+
 impl Counters {
     pub(crate) fn stats(&self) -> Stats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -51,9 +78,15 @@ impl Counters {
         }
     }
 
+    /// How long calls take.
+    pub(super) fn latency(&self) -> Histogram {
+        self.latency.clone()
+    }
+
     pub(super) fn called(&self, time: Duration, called: &Result<(), Failure>) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.micros.fetch_add(time.as_micros() as u64, Ordering::Relaxed);
+        self.latency.observe(time.as_secs_f64());
         match called {
             Ok(()) => {}
             Err(failure) if failure.is_silence() => {
@@ -85,8 +118,8 @@ impl Counters {
 
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, refusals, failures, retries, lost, waiting, time } = self;
-        let mean = time.as_secs_f64() * 1000.0 / (*calls).max(1) as f64;
+        let Self { calls, refusals, failures, retries, lost, waiting, .. } = self;
+        let mean = self.mean_ms();
         write!(
             f,
             "calls={calls}, refusals={refusals}, failures={failures}, retries={retries}, lost={lost}, \

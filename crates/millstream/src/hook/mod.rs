@@ -29,6 +29,7 @@ pub(crate) use counters::Stats;
 pub(crate) use event::{Action, Subject};
 
 use crate::clients::Peer;
+use crate::metrics::Histogram;
 use client::{Caller, Shown};
 use counters::Counters;
 use queue::{Item, Queue, Wait};
@@ -64,6 +65,11 @@ impl Hooks {
     /// Delivers what is still in line when everything has ended, for at most `patience`.
     pub(crate) async fn flush(&self, patience: Duration) {
         self.queue.flush(&self.caller, &self.counters, patience).await;
+    }
+
+    /// How long calls take, in seconds.
+    pub(crate) fn latency(&self) -> Histogram {
+        self.counters.latency()
     }
 
     /// How it is going.

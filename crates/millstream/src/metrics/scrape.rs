@@ -304,6 +304,15 @@ impl Scrape {
         let received = Protocol::ALL.iter().map(|&p| (vec![label(p)], of(p).account.bytes().received));
         page.counter("millstream_receive_bytes", "Bytes received from clients.", received)?;
 
+        let hooks = self.ctx.hooks.stats();
+        let accepted = hooks.calls.saturating_sub(hooks.refusals + hooks.failures);
+        let results = [("accepted", accepted), ("refused", hooks.refusals), ("unanswered", hooks.failures)];
+        let calls = results.map(|(result, calls)| (vec![("result", result)], calls));
+        page.counter("millstream_callbacks", "Calls of callback servers by result.", calls)?;
+        page.counter("millstream_callback_retries", "Callbacks made again.", one(hooks.retries))?;
+        page.counter("millstream_callbacks_lost", "Events given up.", one(hooks.lost))?;
+        page.gauge("millstream_callbacks_waiting", "Events that wait for their server.", one(hooks.waiting))?;
+
         let skips = [(vec![("reason", "lagged")], self.ctx.hub.skips())];
         page.counter("millstream_viewer_skips", "Times a viewer missed part of its stream.", skips)?;
         page.gauge("millstream_lanes", "Wire formats in which streams are held.", one(self.lanes))?;

@@ -278,6 +278,7 @@ impl Reloader {
             self.manager.reloading();
             let ended = if quitting { Err(Failure::Quitting) } else { self.reload(&reload, edit).await };
             self.manager.ready();
+            self.context.metrics.reloaded(ended.is_ok());
             // Who asked may have gone.
             let outcome = reload.finish(ended);
             self.context.metrics.reloaded(outcome.err == 0);

@@ -5,10 +5,11 @@ use crate::harness::client::{Guest, Player, Publisher};
 use crate::harness::http::{Http, Raw};
 use crate::harness::media::{FlvViewer, Viewer, avc, avc_header};
 use crate::harness::server::{Conf, Server};
-use crate::harness::{SOON, wait_until};
+use crate::harness::{PATIENCE, SOON, wait_until};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -502,6 +503,49 @@ fn a_publish_is_asked_about_when_the_end_of_the_last_one_was_heard() {
     backend.wait_for(3);
     drop(Publisher::start(&server, "live/s"));
     wait_until("it is said", SOON, || server.log().contains("a new event overtakes"));
+}
+
+/// A reload takes the vhost away between the yes and the beginning: who heard the beginning hears the end.
+#[test]
+fn a_vhost_that_goes_while_the_server_thinks_is_an_end() {
+    for (action, end) in [("on_publish", "on_unpublish"), ("on_play", "on_stop")] {
+        let (asked, go_on) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+        let backend = Backend::with({
+            let (asked, go_on) = (asked.clone(), go_on.clone());
+            move |call| {
+                if call.action() == action {
+                    asked.store(true, Ordering::Relaxed);
+                    wait_until("the test goes on", PATIENCE, || go_on.load(Ordering::Relaxed));
+                }
+                Answer::yes()
+            }
+        });
+        let vhost = |enabled: &str| {
+            let remux = "http_remux { enabled on; mount [vhost]/[app]/[stream].flv; }";
+            Conf::default()
+                .vhosts(&format!("vhost gone.com {{ enabled {enabled}; {remux} {} }}", backend.hooks("")))
+        };
+        let server = Server::start(&vhost("on"));
+        std::thread::scope(|scope| {
+            let peer = scope.spawn(|| match action {
+                "on_publish" => {
+                    let tc_url = server.rtmp("live?vhost=gone.com");
+                    assert!(Publisher::ask_at(&server, &tc_url, "live?vhost=gone.com", "s").is_err());
+                }
+                _ => {
+                    let answer = Http::get(server.http_addr(), "/live/s.flv?vhost=gone.com");
+                    assert_eq!(answer.head.status, 404);
+                }
+            });
+            wait_until("it is asked", SOON, || asked.load(Ordering::Relaxed));
+            server.reload(&vhost("off"));
+            go_on.store(true, Ordering::Relaxed);
+            peer.join().unwrap();
+        });
+        wait_until("the end is told", SOON, || backend.actions().contains(&end.to_owned()));
+        let told = backend.actions().iter().filter(|told| *told == end).count();
+        assert_eq!(told, 1, "{:?}", backend.actions());
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Metrics for Prometheus: names, values, and how many there may be.
 
 use crate::harness::api::{ask, code};
+use crate::harness::backend::{Answer, Backend};
 use crate::harness::client::{Player, Publisher};
 use crate::harness::http::{Http, Raw};
 use crate::harness::media::{FlvViewer, Viewer, avc};
@@ -192,6 +193,54 @@ fn what_happens_is_counted() {
     let after = Page::read(exporter);
     assert_eq!((after.value("srs_clients_errs_total"), after.value("srs_clients_total")), (1.0, 3.0));
     assert!(after.value("srs_send_bytes_total") >= page.value("srs_send_bytes_total"));
+}
+
+#[test]
+fn callbacks_refusals_and_reloads_are_counted() {
+    let backend = Backend::with(|call| match &*call.action() {
+        "on_play" => Answer::no(),
+        _ => Answer::yes(),
+    });
+    let port = Ports::free().api;
+    let exporter: SocketAddr = (Ipv4Addr::LOCALHOST, port).into();
+    let conf = |more: &str| {
+        let global = format!("exporter {{ enabled on; listen 127.0.0.1:{port}; }} {more}");
+        Conf::vhost(&backend.hooks("")).global(&global)
+    };
+    let server = Server::start(&conf(""));
+    await_port(exporter);
+    let publisher = Publisher::start(&server, "live/s");
+    assert_eq!(Http::get(server.http_addr(), "/live/s.flv").head.status, 403);
+    backend.expect(&["on_connect", "on_publish", "on_play"]);
+
+    let page = Page::read(exporter);
+    assert_eq!(page.value("millstream_callbacks_total{result=\"accepted\"}"), 2.0);
+    assert_eq!(page.value("millstream_callbacks_total{result=\"refused\"}"), 1.0);
+    assert_eq!(page.value("millstream_callbacks_total{result=\"unanswered\"}"), 0.0);
+    assert_eq!(page.value("millstream_callback_seconds_count"), 3.0);
+    assert_eq!(page.value("millstream_connection_ends_total{code=\"3008\"}"), 1.0);
+    assert_eq!(page.value("srs_clients_errs_total"), 1.0);
+    let told = ask(server.api_addr(), "GET", "/api/v1/callbacks").json();
+    assert_eq!((&told["data"]["calls"], &told["data"]["refusals"]), (&3.into(), &1.into()));
+
+    // A server that is away: its events wait, and are seen to.
+    backend.go_away();
+    drop(publisher);
+    wait_until("they wait", SOON, || {
+        let page = Page::read(exporter);
+        page.value("millstream_callbacks_waiting") >= 1.0
+            && page.value("millstream_callback_retries_total") >= 1.0
+            && page.value("millstream_callbacks_total{result=\"unanswered\"}") >= 1.0
+    });
+
+    server.reload(&conf("chunk_size 4096;"));
+    let wrong = conf("nonsense on;").text(server.ports(), server.dir());
+    assert!(server.try_reload(&wrong).contains("failed"));
+    wait_until("both reloads are counted", SOON, || {
+        let page = Page::read(exporter);
+        page.value("millstream_reloads_total{result=\"applied\"}") == 1.0
+            && page.value("millstream_reloads_total{result=\"refused\"}") == 1.0
+    });
 }
 
 /// Names of streams are strangers' words: there are never more series than the server allows.

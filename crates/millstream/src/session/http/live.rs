@@ -37,6 +37,9 @@ const MAX_CHATTER: usize = 64 * 1024;
 /// A peer that does not take a few hundred bytes by then takes nothing.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// SRS's number for a viewer whose stream has no more for it.
+const STREAM_OVER: u32 = 4040;
+
 /// What live streams come in over HTTP: the ending of the mount template says it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Format {
@@ -111,7 +114,7 @@ pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream
     let viewing = match Viewing::begin(request) {
         Ok(viewing) => viewing,
         // Boxed: the others need no room for it.
-        Err(answer) => return Box::pin(refuse(&mut writer, &answer)).await,
+        Err(answer) => return Box::pin(refuse(&ctx, &mut writer, &answer)).await,
     };
     let traffic = viewing.traffic().clone();
     let Viewing { lane, greeting, pace, .. } = &viewing;
@@ -128,7 +131,7 @@ pub(super) async fn serve_tls(ctx: Arc<Context>, request: Request, stream: TlsSt
     let (mut reader, mut writer) = tokio::io::split(stream);
     let viewing = match Viewing::begin(request) {
         Ok(viewing) => viewing,
-        Err(answer) => return Box::pin(refuse(&mut writer, &answer)).await,
+        Err(answer) => return Box::pin(refuse(&ctx, &mut writer, &answer)).await,
     };
     let traffic = viewing.traffic();
     let Viewing { lane, greeting, pace, .. } = &viewing;
@@ -169,7 +172,7 @@ impl Viewing {
 }
 
 fn report(ctx: &Context, ended: Ended, sent: u64, skips: u32) {
-    ctx.metrics.ended(if ended == Ended::Stream { 4040 } else { 1007 });
+    ctx.metrics.ended(if ended == Ended::Stream { STREAM_OVER } else { 1007 });
     match ended {
         Ended::Stream => info!("http: stream ended, ret=4040, sent={sent}, skips={skips}"),
         _ => info!("http: client disconnect peer, ret=1007, sent={sent}, skips={skips}"),
@@ -189,7 +192,8 @@ fn nothing(format: Format, cors: bool) -> Bytes {
     [&head_of("404 Not Found", &headers, cors)[..], text.as_bytes()].concat().into()
 }
 
-async fn refuse(writer: &mut (impl AsyncWrite + Unpin), answer: &[u8]) {
+async fn refuse(ctx: &Context, writer: &mut (impl AsyncWrite + Unpin), answer: &[u8]) {
+    ctx.metrics.ended(STREAM_OVER);
     let all = async {
         writer.write_all(answer).await?;
         writer.shutdown().await
