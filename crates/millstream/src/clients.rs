@@ -22,6 +22,9 @@ use crate::hook::Farewell;
 use crate::identity::Identity;
 use crate::stats::{Account, Bytes, FrameRate, Kbps, Rates};
 
+/// SRS's number for a client that was cut off by us, whatever it did.
+pub(crate) const CUT: u32 = 1070;
+
 /// Bytes of one connection. Each counter has one writer, so that counting is a load and a store.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {

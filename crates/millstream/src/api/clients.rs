@@ -6,15 +6,12 @@ use utoipa::ToSchema;
 
 use super::openapi::Done;
 use super::{Answer, Asked, Kbps};
-use crate::clients;
+use crate::clients::{self, CUT};
 use crate::log::{self, Redacted};
 use crate::session::admit::stream_url;
 
 /// SRS's number for a client nobody knows.
 const NO_CLIENT: u32 = 2049;
-
-/// SRS's number, in the log, for a client that was kicked.
-const KICKED: u32 = 1070;
 
 /// Clients on a page if nobody says how many.
 const PAGE: usize = 10;
@@ -89,8 +86,8 @@ fn kick(asked: &Asked<'_>, client: &clients::Client) -> Answer {
     if !ctx.tasks.cut(id) {
         return Answer::code(NO_CLIENT);
     }
-    ctx.metrics.ended(KICKED);
-    log::under(id, || warn!("serve error code={KICKED} : kicked by {} over the API", asked.peer.ip()));
+    ctx.metrics.ended(CUT);
+    log::under(id, || warn!("serve error code={CUT} : kicked by {} over the API", asked.peer.ip()));
     Answer::ok(ctx, &Done {})
 }
 

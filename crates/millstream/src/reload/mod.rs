@@ -28,7 +28,7 @@ use tracing::{error, info, warn};
 
 pub(crate) use self::config::{Config, Follow};
 
-use crate::clients::Kind;
+use crate::clients::{CUT, Kind};
 use crate::conf::{Problem, Source};
 use crate::listeners::Listeners;
 use crate::process::{self, Manager};
@@ -454,7 +454,9 @@ impl<'a> Plan<'a> {
             };
             let id = client.peer.id;
             log::under(id, || info!("vhost {vhost} {reason}, close client url={url}"));
-            tasks.cut(id);
+            if tasks.cut(id) {
+                context.metrics.ended(CUT);
+            }
             // There may be thousands.
             tokio::task::yield_now().await;
         }

@@ -84,6 +84,19 @@ fn what_is_wrong_with_files_is_said_with_their_names() {
     assert!(in_use(&certificates).is_none());
 }
 
+/// A reload is all or nothing.
+#[test]
+fn a_wrong_pair_at_one_door_leaves_the_other_as_it_is() {
+    let (good, none) = (Folder::new("one-door"), Folder::new("other-door"));
+    let (cert, key) = good.pair(2020, 2100);
+    good.write(&cert, &key);
+    let mut snapshot = none.snapshot();
+    snapshot.http_api.https = good.snapshot().http_server.https.clone();
+    let certificates = Certificates::new().unwrap();
+    assert!(certificates.load(&snapshot).is_err());
+    assert!(certificates.api.resolver.0.load_full().is_none());
+}
+
 #[test]
 fn a_new_pair_is_taken_and_a_wrong_one_is_not() {
     let folder = Folder::new("new");

@@ -223,6 +223,17 @@ fn callbacks_refusals_and_reloads_are_counted() {
     let told = ask(server.api_addr(), "GET", "/api/v1/callbacks").json();
     assert_eq!((&told["data"]["calls"], &told["data"]["refusals"]), (&3.into(), &1.into()));
 
+    // Whoever has to go because its vhost does is counted like one that is kicked.
+    let gone = |enabled: &str| {
+        conf("")
+            .vhosts(&format!("vhost gone.com {{ enabled {enabled}; publish {{ normal_timeout 60000; }} }}"))
+    };
+    server.reload(&gone("on"));
+    let app = "live?vhost=gone.com";
+    let _cut = Publisher::ask_at(&server, &server.rtmp(app), app, "s").unwrap();
+    server.reload(&gone("off"));
+    assert_eq!(Page::read(exporter).value("millstream_connection_ends_total{code=\"1070\"}"), 1.0);
+
     // A server that is away: its events wait, and are seen to.
     backend.go_away();
     drop(publisher);
@@ -238,7 +249,7 @@ fn callbacks_refusals_and_reloads_are_counted() {
     assert!(server.try_reload(&wrong).contains("failed"));
     wait_until("both reloads are counted", SOON, || {
         let page = Page::read(exporter);
-        page.value("millstream_reloads_total{result=\"applied\"}") == 1.0
+        page.value("millstream_reloads_total{result=\"applied\"}") == 3.0
             && page.value("millstream_reloads_total{result=\"refused\"}") == 1.0
     });
 }
