@@ -139,13 +139,17 @@ fn what_happens_is_counted() {
     for n in 1..4 {
         publisher.send(9, 2000 * n, &avc(true, 10 * n, 500));
     }
+    let stream = |name: &str| {
+        format!("millstream_stream_{name}{{vhost=\"__defaultVhost__\",app=\"live\",stream=\"s\"}}")
+    };
+    // Who comes before there is media waits for the publisher, and not for the server.
+    wait_until("everything was read", SOON, || {
+        Page::read(exporter).samples.get(&stream("video_frames_total")) == Some(&8.0)
+    });
     let mut player = Player::start(&server, "live/s");
     let mut viewer = FlvViewer::open(&server, "/live/s.flv");
     player.until_serial(30);
     viewer.until_serial(30);
-    let stream = |name: &str| {
-        format!("millstream_stream_{name}{{vhost=\"__defaultVhost__\",app=\"live\",stream=\"s\"}}")
-    };
     let page = Page::read(exporter);
     assert_eq!(page.value(&stream("video_frames_total")), 8.0);
     assert_eq!(page.value(&stream("audio_frames_total")), 5.0);
