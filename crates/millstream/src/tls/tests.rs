@@ -93,7 +93,7 @@ fn a_wrong_pair_at_one_door_leaves_the_other_as_it_is() {
     let mut snapshot = none.snapshot();
     snapshot.http_api.https = good.snapshot().http_server.https.clone();
     let certificates = Certificates::new().unwrap();
-    assert!(certificates.load(&snapshot).is_err());
+    assert!(certificates.prepare(&snapshot).is_err());
     assert!(certificates.api.resolver.0.load_full().is_none());
 }
 
