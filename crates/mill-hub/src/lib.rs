@@ -11,11 +11,13 @@
 //!   somebody holds it, and is made from the running GOP when the first viewer of that format comes.
 //! - A [`Reader`] reads a lane for a group of viewers. The lane never waits for it: who falls behind by
 //!   more than the vhost's `queue_length` is told so by [`Lagged`] and starts again at a join point.
+//! - A [`Tap`] gives the frames of one publish to an output that wants frames and not bytes; it is had from the
+//!   publish's [`Outlet`], ends with the publish, and is waited for as little.
 //!
 //! The hub names no protocol, file, HTTP call or configuration: wire formats come in behind
 //! [`WireFormat`] and [`Writer`], settings as a [`StreamOptions`]. It owns no task, socket or clock; time is the media
 //! time of the frames. Its locks are plain mutexes around a few instructions, taken in the order
-//! hub, stream, lane, and never held across an await. One thing takes longer: the first viewer of a format
+//! hub, stream, lane or tap, and never held across an await. One thing takes longer: the first viewer of a format
 //! has the running GOP copied into its new lane while the publisher waits.
 
 mod gop;
@@ -26,6 +28,7 @@ mod publisher;
 mod sound;
 mod store;
 mod stream;
+mod tap;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -35,4 +38,5 @@ pub use lane::{Barren, FormatKey, Lane, Reader, WireFormat, Writer};
 pub use log::{Batch, Join, Lagged};
 pub use publisher::Publisher;
 pub use stream::{Counters, Samples, Stream, StreamOptions, Tracks, Watch};
+pub use tap::{Outlet, Tap, TapOptions, Tapped};
 pub use timeline::TimeJitter;

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use mill_media::frame::FrameKind;
 
 use crate::stream::Stream;
+use crate::tap::Outlet;
 
 /// The one publisher of a stream. Dropping it unpublishes, however its owner ends.
 #[derive(Debug)]
@@ -21,6 +22,11 @@ impl Publisher {
     /// The stream published.
     pub fn stream(&self) -> &Arc<Stream> {
         &self.stream
+    }
+
+    /// This publish, for those who run beside it.
+    pub fn outlet(&self) -> Outlet {
+        Outlet::new(self.stream.clone(), self.stream.publishes())
     }
 
     /// Hands in one frame. `timestamp` is the wire's, in milliseconds modulo 2^32.

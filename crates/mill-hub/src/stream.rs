@@ -18,6 +18,7 @@ use crate::gop::{Gop, Place};
 use crate::hub::{Registry, StreamId};
 use crate::lane::{Lane, WireFormat};
 use crate::sound::Sound;
+use crate::tap::{Line, Taps};
 use crate::timeline::{Mix, TimeJitter, Timeline};
 
 /// What the vhost says about its streams. Taken when a publisher comes; [`Stream::reconfigure`] changes it.
@@ -200,6 +201,9 @@ struct Inner {
     /// Time of the last keyframe of this publish.
     keyframe: Option<Millis>,
     lanes: Vec<Weak<Lane>>,
+    taps: Taps,
+    /// How often it was published; the number of the running publish.
+    publishes: u64,
 }
 
 impl Stream {
@@ -222,6 +226,8 @@ impl Stream {
                 samples: Samples::default(),
                 keyframe: None,
                 lanes: Vec::new(),
+                taps: Taps::default(),
+                publishes: 0,
             }),
         }
     }
@@ -296,12 +302,29 @@ impl Stream {
             return false;
         }
         inner.live = true;
+        inner.publishes += 1;
         inner.timeline.restart(options.timeline_mode());
         inner.sound = Sound::new(options.sound_cache);
         inner.options = options;
         for lane in inner.lanes() {
             lane.begin(&inner.options, &inner.headers);
         }
+        true
+    }
+
+    /// The number of the running publish.
+    pub(crate) fn publishes(&self) -> u64 {
+        self.inner.lock().publishes
+    }
+
+    /// Gives a new tap what it begins with, and every frame from then on; `false` if that publish has ended.
+    pub(crate) fn attach(&self, publish: u64, tap: &Arc<Line>) -> bool {
+        let mut inner = self.inner.lock();
+        if !inner.live || inner.publishes != publish {
+            return false;
+        }
+        inner.fill_tap(tap);
+        inner.taps.add(tap);
         true
     }
 
@@ -342,6 +365,7 @@ impl Stream {
         inner.sound = Sound::default();
         inner.samples = Samples::default();
         inner.keyframe = None;
+        inner.taps.end();
         for lane in inner.lanes() {
             lane.end();
             lane.wake();
@@ -383,9 +407,9 @@ impl Stream {
     }
 
     pub(crate) fn wake(&self) {
-        for lane in self.inner.lock().lanes() {
-            lane.wake();
-        }
+        let inner = self.inner.lock();
+        inner.lanes().for_each(|lane| lane.wake());
+        inner.taps.each().for_each(|tap| tap.wake());
     }
 }
 
@@ -416,6 +440,15 @@ impl Inner {
         }
     }
 
+    fn fill_tap(&self, tap: &Line) {
+        let mut gop = self.gop.frames().filter(|_| tap.from_gop()).peekable();
+        let at = gop.peek().map_or_else(|| self.timeline.now(), |first| first.dts);
+        let headers = if gop.peek().is_some() { &self.headers_at_start } else { &self.headers };
+        headers.frames(at).for_each(|frame| tap.push(&frame, Place::Inside, headers));
+        gop.for_each(|frame| tap.push(&frame, Place::Inside, headers));
+        tap.wake();
+    }
+
     fn deliver_held(&mut self) {
         while let Some(frame) = self.mix.pop_any() {
             self.deliver(frame);
@@ -435,6 +468,9 @@ impl Inner {
         }
         for lane in self.lanes() {
             lane.append(&frame, place, &self.headers);
+        }
+        for tap in self.taps.each() {
+            tap.push(&frame, place, &self.headers);
         }
     }
 }

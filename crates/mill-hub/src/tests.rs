@@ -1798,3 +1798,98 @@ mod formats_of_sound {
         assert_eq!(flushed(&late.reader(), join.next), "300 ");
     }
 }
+
+mod taps {
+    use super::*;
+
+    const ALL: TapOptions = TapOptions { from_gop: true, max_bytes: 1000, max_time: 10_000 };
+
+    fn publish(hub: &Hub) -> Publisher {
+        let id = StreamId { vhost: "v".into(), app: "live".into(), name: "tapped".into() };
+        hub.publish(&id, StreamOptions { jitter: TimeJitter::Off, ..StreamOptions::default() }).unwrap()
+    }
+
+    fn push(publisher: &mut Publisher, frames: &[(FrameKind, u32)]) {
+        for (kind, at) in frames {
+            publisher.push(*kind, *at, Bytes::from_static(b"0123456789"));
+        }
+        publisher.wake();
+    }
+
+    /// All that is in line, a word each, and whether more may come.
+    fn take(tap: &mut Tap) -> (String, bool) {
+        let mut all = Vec::new();
+        let mut more = true;
+        let mut context = Context::from_waker(Waker::noop());
+        while let Poll::Ready(open) = pin!(tap.next(&mut all)).poll(&mut context) {
+            more = open;
+            if !open {
+                break;
+            }
+        }
+        let words = all.iter().map(|tapped| match tapped {
+            Tapped::Frame(frame) => format!("{}{}", letter(frame.kind), frame.dts),
+            Tapped::Lagged { frames } => format!("-{frames}"),
+        });
+        (words.collect::<Vec<_>>().join(" "), more)
+    }
+
+    #[test]
+    fn headers_then_the_running_gop_then_every_frame() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub);
+        push(
+            &mut publisher,
+            &[(Metadata, 0), (AudioHeader, 0), (VideoHeader, 0), (Keyframe, 0), (Keyframe, 40), (Audio, 50)],
+        );
+        let outlet = publisher.outlet();
+        let mut tap = outlet.tap(ALL).unwrap();
+        let mut late = outlet.tap(TapOptions { from_gop: false, ..ALL }).unwrap();
+        push(&mut publisher, &[(Video, 80)]);
+        assert_eq!(take(&mut tap), ("M40 A40 V40 K40 a50 v80".into(), true));
+        assert_eq!(take(&mut late), ("M50 A50 V50 v80".into(), true));
+        push(&mut publisher, &[(Video, 120)]);
+        drop(publisher);
+        assert_eq!(take(&mut tap), ("v120".into(), false), "the last frame comes before the end");
+        assert!(outlet.tap(ALL).is_none());
+    }
+
+    #[test]
+    fn a_tap_belongs_to_one_publish() {
+        let hub = Hub::default();
+        let first = publish(&hub);
+        let outlet = first.outlet();
+        let mut tap = outlet.tap(ALL).unwrap();
+        drop(first);
+        let mut second = publish(&hub);
+        push(&mut second, &[(Keyframe, 0)]);
+        assert_eq!(take(&mut tap), (String::new(), false));
+        assert!(outlet.tap(ALL).is_none(), "the outlet of a publish that has ended");
+        assert_eq!(take(&mut second.outlet().tap(ALL).unwrap()).0, "K0");
+    }
+
+    #[test]
+    fn who_falls_behind_is_told_and_goes_on_at_a_keyframe() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub);
+        let mut tap = publisher.outlet().tap(TapOptions { max_bytes: 30, ..ALL }).unwrap();
+        push(&mut publisher, &[(VideoHeader, 0), (Keyframe, 0), (Video, 40), (Video, 80), (Keyframe, 120)]);
+        assert_eq!(take(&mut tap).0, "V0 K0 v40");
+        push(&mut publisher, &[(Video, 160), (Keyframe, 200)]);
+        assert_eq!(take(&mut tap).0, "-3 V200 K200");
+
+        let mut tap = publisher.outlet().tap(TapOptions { max_time: 100, ..ALL }).unwrap();
+        push(&mut publisher, &[(Video, 240), (Video, 280), (Video, 320)]);
+        drop(publisher);
+        assert_eq!(take(&mut tap), ("V200 K200 v240 v280 -1".into(), false));
+    }
+
+    #[test]
+    fn one_frame_fits_however_large_it_is() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub);
+        let mut tap = publisher.outlet().tap(TapOptions { max_bytes: 1, ..ALL }).unwrap();
+        push(&mut publisher, &[(Keyframe, 0)]);
+        assert_eq!(take(&mut tap).0, "K0");
+    }
+}
