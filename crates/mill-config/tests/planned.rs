@@ -5,8 +5,8 @@ use mill_config::spec::{Status, entries};
 /// Feature, and the directives that wait for it.
 #[rustfmt::skip] // one block, one line
 const PLANNED: &[(&str, &str)] = &[
-    ("callbacks of DVR and HLS", "
-        vhost.http_hooks.on_dvr vhost.http_hooks.on_hls vhost.http_hooks.on_hls_notify
+    ("callbacks of HLS", "
+        vhost.http_hooks.on_hls vhost.http_hooks.on_hls_notify
     "),
     ("circuit breaker", "
         circuit_breaker
@@ -19,11 +19,6 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.dash.enabled vhost.dash.dash_fragment vhost.dash.dash_update_period vhost.dash.dash_timeshift
         vhost.dash.dash_path vhost.dash.dash_mpd_file vhost.dash.dash_window_size vhost.dash.dash_cleanup
         vhost.dash.dash_dispose
-    "),
-    ("DVR", "
-        vhost.dvr
-        vhost.dvr.enabled vhost.dvr.dvr_apply vhost.dvr.dvr_plan vhost.dvr.dvr_path vhost.dvr.dvr_duration
-        vhost.dvr.dvr_wait_keyframe vhost.dvr.time_jitter
     "),
     ("edge", "
         vhost.cluster

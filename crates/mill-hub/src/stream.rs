@@ -441,7 +441,7 @@ impl Inner {
     }
 
     fn fill_tap(&self, tap: &Line) {
-        let mut gop = self.gop.frames().filter(|_| tap.from_gop()).peekable();
+        let mut gop = self.gop.frames().filter(|_| tap.wants_gop()).peekable();
         let at = gop.peek().map_or_else(|| self.timeline.now(), |first| first.dts);
         let headers = if gop.peek().is_some() { &self.headers_at_start } else { &self.headers };
         headers.frames(at).for_each(|frame| tap.push(&frame, Place::Inside, headers));

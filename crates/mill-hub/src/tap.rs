@@ -119,7 +119,7 @@ impl Line {
         Self { options, moved: Notify::new(), queue: Mutex::default() }
     }
 
-    pub(crate) fn from_gop(&self) -> bool {
+    pub(crate) fn wants_gop(&self) -> bool {
         self.options.from_gop
     }
 

@@ -3,6 +3,7 @@
 
 mod access;
 mod api;
+mod attach;
 mod bandwidth;
 mod cli;
 mod clients;
@@ -16,6 +17,7 @@ mod listen;
 mod listeners;
 mod log;
 mod metrics;
+mod output;
 mod pithy;
 mod process;
 mod quit;

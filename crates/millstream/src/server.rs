@@ -17,6 +17,7 @@ use mill_hub::Hub;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
+use crate::attach::Outputs;
 use crate::clients::Clients;
 use crate::conf::Source;
 use crate::fanout::Fanout;
@@ -25,6 +26,7 @@ use crate::identity::Identity;
 use crate::listen::Connections;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
+use crate::output::dvr::Recordings;
 use crate::process::{self, Daemon, Inherited, Process};
 use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
@@ -40,6 +42,9 @@ const OWN_DESCRIPTORS: u64 = 128;
 
 /// How long tasks may take to let go of what they hold when the server ends.
 const DRAIN: Duration = Duration::from_secs(2);
+
+/// How long outputs may take to finish their files when the server ends.
+const LAST_FILES: Duration = Duration::from_secs(10);
 
 /// How long callbacks that are still to be delivered may take when the server ends.
 const LAST_CALLS: Duration = Duration::from_secs(3);
@@ -151,6 +156,8 @@ async fn serve(
     let metrics = Metrics::new();
     let hooks = Hooks::new(seed);
     metrics.register("millstream_callback_seconds", "What a callback takes", hooks.latency());
+    let outputs = Outputs::new(&tasks, Recordings::new(hooks.clone(), &metrics));
+    outputs.recordings.recover(outputs.tasks(), &snapshot).await;
     let (reload, requests) = reload::channel();
     let context = Arc::new(Context {
         usage: stats::Usage::new(),
@@ -161,6 +168,7 @@ async fn serve(
         metrics,
         clients: Clients::new(identity),
         hooks,
+        outputs,
         bandcheck: Default::default(),
         publishers: Publishers::default(),
         connections: Arc::new(Connections::new(max_connections)),
@@ -216,7 +224,9 @@ async fn serve(
     if left > 0 {
         warn!("{left} tasks did not end in time");
     }
+    context.outputs.finish(LAST_FILES).await;
     context.hooks.flush(LAST_CALLS).await;
+    context.outputs.recordings.settle(DRAIN).await;
     info!("callbacks: {}", context.hooks.stats());
     info!("srs terminated");
     Ok(())

@@ -39,6 +39,11 @@ impl Tasks {
         Self { next_id, running: TaskTracker::new(), handles: Arc::default() }
     }
 
+    /// Tasks of their own, with ids from the same row: they end after those here.
+    pub(crate) fn apart(&self) -> Self {
+        Self { next_id: self.next_id.clone(), running: TaskTracker::new(), handles: Arc::default() }
+    }
+
     /// An id for a task that is to be spawned.
     pub(crate) fn next_id(&self) -> u64 {
         self.next_id.fetch_add(1, Ordering::Relaxed)
@@ -76,6 +81,16 @@ impl Tasks {
         let Some(Some(handle)) = handles.by_id.get(&id) else { return false };
         handle.abort();
         true
+    }
+
+    /// Waits until all tasks have ended by themselves, at most `patience`; then ends the rest and gives how many
+    /// those were. Until then tasks may be started.
+    pub(crate) async fn finish(&self, patience: Duration) -> usize {
+        self.running.close();
+        let _ = tokio::time::timeout(patience, self.running.wait()).await;
+        let left = self.running.len();
+        self.end(Duration::ZERO).await;
+        left
     }
 
     /// Ends all tasks and waits until they have, at most `patience`; gives how many have not.

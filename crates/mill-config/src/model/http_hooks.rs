@@ -19,6 +19,8 @@ super::block! {
         on_play: Vec<String> = "on_play",
         /// A client has stopped playing.
         on_stop: Vec<String> = "on_stop",
+        /// A recording is complete.
+        on_dvr: Vec<String> = "on_dvr",
         /// Longest time from one call to its whole answer.
         timeout: Duration = "timeout",
     }

@@ -5,6 +5,7 @@
 //! that lands adds a file and one line in the block around it.
 
 mod access;
+mod dvr;
 mod exporter;
 mod global;
 mod http;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::access::{Bandcheck, Network, Refer, Rule, Security, Who};
+pub use self::dvr::{Dvr, DvrPlan};
 pub use self::exporter::Exporter;
 pub use self::global::Global;
 pub use self::http::{Auth, HttpApi, HttpServer, Https, RawApi};

@@ -1,6 +1,6 @@
 //! A virtual host.
 
-use super::{Bandcheck, HttpHooks, HttpRemux, Play, Publish, Refer, Security};
+use super::{Bandcheck, Dvr, HttpHooks, HttpRemux, Play, Publish, Refer, Security};
 
 super::block! {
     /// `vhost`.
@@ -32,5 +32,7 @@ super::block! {
         http_remux: HttpRemux = "http_remux",
         /// Callbacks to a web server.
         http_hooks: HttpHooks = "http_hooks",
+        /// Recording.
+        dvr: Dvr = "dvr",
     }
 }

@@ -24,7 +24,7 @@ pub(super) const VHOST: &[Row] = &[
     block("http_remux", vhost_http::REMUX, Implemented, AtOnce, "Live streams over HTTP."),
     block("http_hooks", vhost_http::HOOKS, Implemented, NewSessions, "Callbacks to a web server."),
     block("exec", process::EXEC, process::EXECUTE, RestartsComponent, "A program for each published stream."),
-    block("dvr", dvr::DVR, dvr::RECORDING, RestartsComponent, "Recording."),
+    block("dvr", dvr::DVR, Implemented, RestartsComponent, "Recording."),
     block("hls", hls::HLS, hls::HTTP_LIVE, RestartsComponent, "HTTP Live Streaming."),
     block("dash", dash::DASH, dash::MPEG_DASH, RestartsComponent, "MPEG-DASH."),
     block("hds", dash::HDS, dash::ADOBE_HDS, RestartsComponent, "Adobe HTTP Dynamic Streaming.").open(),

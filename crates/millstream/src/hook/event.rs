@@ -20,6 +20,7 @@ pub(crate) enum Action {
     Unpublish,
     Play,
     Stop,
+    Dvr,
 }
 
 impl Action {
@@ -32,6 +33,7 @@ impl Action {
             Self::Unpublish => "on_unpublish",
             Self::Play => "on_play",
             Self::Stop => "on_stop",
+            Self::Dvr => "on_dvr",
         }
     }
 
@@ -47,6 +49,7 @@ impl Action {
             Self::Unpublish => &conf.on_unpublish,
             Self::Play => &conf.on_play,
             Self::Stop => &conf.on_stop,
+            Self::Dvr => &conf.on_dvr,
         }
     }
 
@@ -56,6 +59,7 @@ impl Action {
             Self::Connect | Self::Close => Self::Close,
             Self::Publish | Self::Unpublish => Self::Unpublish,
             Self::Play | Self::Stop => Self::Stop,
+            Self::Dvr => Self::Dvr,
         }
     }
 }
@@ -96,11 +100,39 @@ impl Subject<'_> {
                 "action": action_name, "client_id": id, "ip": ip, "vhost": vhost, "app": app,
                 "stream": name, "param": param, "pageUrl": page_url,
             }),
-            Action::Unpublish | Action::Stop => json!({
+            Action::Unpublish | Action::Stop | Action::Dvr => json!({
                 "action": action_name, "client_id": id, "ip": ip, "vhost": vhost, "app": app,
                 "stream": name, "param": param,
             }),
         };
+        body.to_string().into()
+    }
+}
+
+/// A file that is complete.
+#[derive(Debug, Clone)]
+pub(crate) struct Recording {
+    /// Id of the event, from [`super::Hooks::event_id`].
+    pub(crate) event: String,
+    /// Of the publisher.
+    pub(crate) client: u64,
+    pub(crate) ip: String,
+    pub(crate) stream: StreamId,
+    /// The publisher's parameters with their question mark, or empty.
+    pub(crate) param: String,
+    pub(crate) cwd: String,
+    /// As configured: relative to `cwd` unless it is absolute.
+    pub(crate) file: String,
+}
+
+impl Recording {
+    /// The body of the call.
+    pub(super) fn body(&self) -> Bytes {
+        let StreamId { vhost, app, name } = &self.stream;
+        let body = json!({
+            "action": Action::Dvr.name(), "client_id": self.client, "ip": self.ip, "vhost": vhost, "app": app,
+            "stream": name, "param": self.param, "cwd": self.cwd, "file": self.file,
+        });
         body.to_string().into()
     }
 }

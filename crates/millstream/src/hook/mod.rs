@@ -26,13 +26,13 @@ use tracing::{debug, warn};
 
 pub(crate) use client::Failure;
 pub(crate) use counters::Stats;
-pub(crate) use event::{Action, Subject};
+pub(crate) use event::{Action, Recording, Subject};
 
 use crate::clients::Peer;
 use crate::metrics::Histogram;
 use client::{Caller, Shown};
 use counters::Counters;
-use queue::{Item, Queue, Wait};
+use queue::{Item, Queue, Receipt, Wait};
 
 /// The callbacks of one server.
 #[derive(Debug)]
@@ -174,8 +174,34 @@ impl Hooks {
 
     /// Puts an event in line for each of its URLs.
     fn tell(&self, vhost: &Vhost, action: Action, line: &Arc<str>, body: &Bytes) {
+        self.tell_as(self.event_id().into(), vhost, action, line, body, None);
+    }
+
+    /// Tells of a recording in line with the rest of its stream, under the id it was given when it began, so
+    /// that whoever hears of it twice, over a crash, can tell. `through` is called when all have heard of it,
+    /// at once if nobody wants to.
+    pub(crate) fn recorded(
+        &self,
+        vhost: Option<&Vhost>,
+        recording: &Recording,
+        through: Box<dyn FnOnce() + Send>,
+    ) {
+        let urls = vhost.map_or(0, |vhost| client::urls(Action::Dvr, &vhost.http_hooks).flatten().count());
+        let Some(vhost) = vhost.filter(|_| urls > 0) else { return through() };
+        let (id, line, body) = (recording.event.as_str().into(), line(&recording.stream), recording.body());
+        self.tell_as(id, vhost, Action::Dvr, &line, &body, Some(Arc::new(Receipt::new(urls, through))));
+    }
+
+    fn tell_as(
+        &self,
+        id: Arc<str>,
+        vhost: &Vhost,
+        action: Action,
+        line: &Arc<str>,
+        body: &Bytes,
+        receipt: Option<Arc<Receipt>>,
+    ) {
         let conf = &vhost.http_hooks;
-        let id: Arc<str> = self.event_id().into();
         for url in client::urls(action, conf).flatten() {
             let item = Item {
                 id: id.clone(),
@@ -184,12 +210,14 @@ impl Hooks {
                 body: body.clone(),
                 timeout: conf.timeout,
                 ends_publish: action == Action::Unpublish,
+                receipt: receipt.clone(),
             };
             self.queue.add(line, item, &self.counters);
         }
     }
 
-    fn event_id(&self) -> String {
+    /// An id that no other event has, in no run.
+    pub(crate) fn event_id(&self) -> String {
         format!("{:016x}-{}", self.run, self.events.fetch_add(1, Ordering::Relaxed))
     }
 }

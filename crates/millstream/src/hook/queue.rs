@@ -14,7 +14,9 @@
 //! Everything comes in through `Queue::add` and goes out through `Queue::done`: a journal on disk would hang there.
 
 use std::collections::{HashMap, VecDeque};
+use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -69,6 +71,37 @@ pub(super) struct Item {
     pub(super) timeout: Duration,
     /// It ends a publish: the next one is not told before.
     pub(super) ends_publish: bool,
+    /// Who wants to know when it is through.
+    pub(super) receipt: Option<Arc<Receipt>>,
+}
+
+/// Tells once that an event is through, whatever the number of its URLs. An event that is still in line when the
+/// process ends is not through.
+pub(super) struct Receipt {
+    open: AtomicUsize,
+    through: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Receipt {
+    /// For an event of so many URLs, at least one.
+    pub(super) fn new(urls: usize, through: Box<dyn FnOnce() + Send>) -> Self {
+        Self { open: AtomicUsize::new(urls), through: Mutex::new(Some(through)) }
+    }
+
+    fn sign(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            let through = self.through.lock().take();
+            if let Some(through) = through {
+                through();
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Receipt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Receipt")
+    }
 }
 
 impl Item {
@@ -326,6 +359,9 @@ impl Queue {
             line.items.pop_front();
         }
         drop(state);
+        if let Some(receipt) = &item.receipt {
+            receipt.sign();
+        }
         counters.done();
         self.update(key, |progress| progress.done += 1);
     }

@@ -280,9 +280,7 @@ impl Reloader {
             self.manager.ready();
             self.context.metrics.reloaded(ended.is_ok());
             // Who asked may have gone.
-            let outcome = reload.finish(ended);
-            self.context.metrics.reloaded(outcome.err == 0);
-            let _ = reply.send(outcome);
+            let _ = reply.send(reload.finish(ended));
         }
     }
 
@@ -403,6 +401,8 @@ struct Plan<'a> {
     http_ended: BTreeSet<&'a str>,
     /// Their live streams and viewers get other settings.
     tuned: BTreeSet<&'a str>,
+    /// What runs beside their live streams begins, ends, or begins anew.
+    attached: BTreeSet<&'a str>,
 }
 
 impl<'a> Plan<'a> {
@@ -422,6 +422,7 @@ impl<'a> Plan<'a> {
                     plan.tuned.insert(name);
                     !vhost.http_remux.enabled && plan.http_ended.insert(name)
                 }
+                ("dvr", Some(_)) => plan.attached.insert(name),
                 _ => false,
             };
         }
@@ -439,6 +440,9 @@ impl<'a> Plan<'a> {
                 }
             }
             context.fanout.repace(|stream| tuned(&stream.vhost).map(|vhost| admit::pace(vhost)));
+        }
+        if !self.attached.is_empty() {
+            context.outputs.refresh(new, &self.attached);
         }
         if self.ended.is_empty() && self.http_ended.is_empty() {
             return;

@@ -13,7 +13,7 @@ fn check(old: &str, new: &str, ended: &[&str], http_ended: &[&str], tuned: &[&st
     let new = load(new);
     let changes = diff(&load(old), &new);
     let [ended, http_ended, tuned] = [ended, http_ended, tuned].map(|names| names.iter().copied().collect());
-    assert_eq!(Plan::of(&changes, &new), Plan { ended, http_ended, tuned });
+    assert_eq!(Plan::of(&changes, &new), Plan { ended, http_ended, tuned, attached: BTreeSet::new() });
 }
 
 #[test]
@@ -38,6 +38,13 @@ fn viewers_over_http_go_with_their_remux() {
     check(on, "vhost a { http_remux { enabled off; } }", &[], &["a"], &["a"]);
     check("vhost a { }", on, &[], &[], &["a"]);
     check(on, "vhost a { http_remux { enabled on; mount [vhost]/x/[stream].flv; } }", &[], &[], &["a"]);
+}
+
+#[test]
+fn what_runs_beside_a_stream_follows_its_own_block() {
+    let new = load("vhost a { dvr { enabled on; } } vhost b { chunk_size 128; }");
+    let changes = diff(&load("vhost a { } vhost b { }"), &new);
+    assert_eq!(Plan::of(&changes, &new), Plan { attached: ["a"].into(), ..Plan::default() });
 }
 
 #[test]

@@ -15,6 +15,7 @@ use mill_media::frame::Millis;
 
 use super::Context;
 use crate::access;
+use crate::attach::{Attached, Source};
 use crate::clients::{Kind, Peer, Presence};
 use crate::fanout::Pace;
 use crate::hook::{Action, Failure, Farewell, Subject};
@@ -37,6 +38,8 @@ pub(crate) struct Request {
 pub(crate) struct Publishing {
     pub(crate) vhost: Arc<Vhost>,
     pub(crate) publisher: Publisher,
+    /// What runs beside it; ends with the publisher.
+    pub(crate) attached: Attached,
     pub(crate) presence: Presence,
 }
 
@@ -101,12 +104,20 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
         farewell.iter_mut().for_each(Farewell::cancel);
         return Err(Refusal::Busy);
     };
+    let param = request.param.clone();
     let presence = enter(ctx, peer, request.kind, stream).bids(farewell);
-    // Together from here on, so that a refusal too lets go in the right order.
-    let mut publishing = Publishing { vhost, publisher, presence };
-    publishing.vhost = confirm(ctx, &publishing.vhost)?;
-    publishing.publisher.stream().reconfigure(&stream_options(&publishing.vhost));
-    Ok(publishing)
+    let vhost = match confirm(ctx, &vhost) {
+        Ok(vhost) => vhost,
+        Err(refusal) => {
+            // The name is free before anybody hears that it is over.
+            drop(publisher);
+            return Err(refusal);
+        }
+    };
+    publisher.stream().reconfigure(&stream_options(&vhost));
+    let source = Source { outlet: publisher.outlet(), peer: peer.clone(), param };
+    let attached = ctx.outputs.begin(&ctx.config, source);
+    Ok(Publishing { vhost, publisher, attached, presence })
 }
 
 /// Lets a viewer in.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use mill_hub::Hub;
 
+use crate::attach::Outputs;
 use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::hook::Hooks;
@@ -35,6 +36,8 @@ pub(crate) struct Context {
     pub(crate) fanout: Fanout,
     pub(crate) clients: Clients,
     pub(crate) hooks: Arc<Hooks>,
+    /// What runs beside streams.
+    pub(crate) outputs: Outputs,
     pub(crate) bandcheck: rtmp::bandcheck::Gate,
     /// How many publish, for the pace of their reads.
     pub(crate) publishers: rtmp::Publishers,

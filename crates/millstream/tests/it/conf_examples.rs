@@ -275,8 +275,12 @@ fn http_mp3() {
 #[test]
 fn every_file_has_a_test() {
     let here = include_str!("conf_examples.rs");
-    let with_their_feature =
-        [include_str!("access.rs"), include_str!("bandwidth.rs"), include_str!("hooks.rs")];
+    let with_their_feature = [
+        include_str!("access.rs"),
+        include_str!("bandwidth.rs"),
+        include_str!("dvr.rs"),
+        include_str!("hooks.rs"),
+    ];
     let source = [&[here], &with_their_feature[..]].concat().concat();
     for file in std::fs::read_dir(shipped()).unwrap() {
         let name = file.unwrap().file_name().into_string().unwrap();

@@ -18,6 +18,7 @@ mod config_cli;
 mod daemon;
 mod demo;
 mod documents;
+mod dvr;
 mod enhanced;
 mod gop_cache;
 mod heartbeat;

@@ -45,7 +45,7 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
         }
     };
     let admitted = peer.admit(asked, admit::publish).await?;
-    let Publishing { vhost, publisher, presence } = match admitted {
+    let Publishing { vhost, publisher, attached, presence } = match admitted {
         Ok(publishing) => publishing,
         Err(refusal) => return Err(peer.refuse_publish(refusal).await),
     };
@@ -72,6 +72,7 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
     let ctx = peer.ctx.clone();
     let collect = Collect::new(&ctx.publishers, &ctx.fanout, &vhost);
     let ended = follow(peer, feed, &mut watch, collect).await;
+    drop(attached);
     drop(presence);
     info!("cleanup when unpublish");
     ended

@@ -310,6 +310,22 @@ impl Server {
         since()
     }
 
+    /// Ends it as a crash does.
+    #[track_caller]
+    pub(crate) fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.wait(SOON).expect("a killed process ends");
+    }
+
+    /// Starts it anew where it was, with what is in its file.
+    #[track_caller]
+    pub(crate) fn start_again(&mut self) {
+        self.process = Process::start(binary().current_dir(self.dir.path()).args(["-c", "srs.conf"]));
+        let ports = self.ports;
+        assert!(ready(&mut self.process, ports), "it did not come up again: {}", self.process.said());
+        await_port(self.api_addr());
+    }
+
     /// Its exit status, if it ends within the deadline.
     pub(crate) fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
         self.process.wait(deadline)

@@ -1,0 +1,4 @@
+//! What takes frames and makes files: each output reads a tap in a task of its own and writes on threads that
+//! may wait for a disk, so a slow or full disk is its own trouble.
+
+pub(crate) mod dvr;
