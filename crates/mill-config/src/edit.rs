@@ -36,6 +36,13 @@ pub enum Edit {
         /// Its name.
         name: String,
     },
+    /// Gives `dvr_apply` of a vhost these arguments; adds it to its `dvr`, which must be there.
+    SetDvrApply {
+        /// Its name.
+        name: String,
+        /// At least one.
+        args: Vec<String>,
+    },
     /// Switches a vhost on or off.
     EnableVhost {
         /// Its name.
@@ -54,6 +61,9 @@ pub enum EditError {
     /// There is no such vhost in this file; it may be in one that is included.
     #[error("the file itself has no such vhost")]
     NoVhost,
+    /// There is no such block in this file; it may be in one that is included.
+    #[error("the file itself has no such block")]
+    NoBlock,
     /// There is one of the new name.
     #[error("the file has such a vhost already")]
     Exists,
@@ -92,6 +102,16 @@ pub fn edit(text: &str, edit: &Edit) -> Result<String, EditError> {
             Ok(replaced(text, range, &write(new)?))
         }
         Edit::DeleteVhost { name } => Ok(replaced(text, whole_lines(text, found(name)?), "")),
+        Edit::SetDvrApply { name, args } => {
+            let dvr = found(name)?.inside.iter().find(|item| item.name == "dvr").ok_or(EditError::NoBlock)?;
+            let words: Result<Vec<String>, EditError> = args.iter().map(|word| write(word)).collect();
+            let line = format!("dvr_apply {};", words?.join(" "));
+            match (dvr.inside.iter().find(|item| item.name == "dvr_apply"), dvr.open) {
+                (Some(given), _) => Ok(replaced(text, given.start..given.end, &line)),
+                (None, Some(open)) => Ok(replaced(text, open..open, &format!("\n        {line}"))),
+                (None, None) => Err(EditError::NoBlock),
+            }
+        }
         Edit::EnableVhost { name, on } => {
             let vhost = found(name)?;
             let line = format!("enabled {};", if *on { "on" } else { "off" });
@@ -222,6 +242,22 @@ mod tests {
         let delete = |name: &str| Edit::DeleteVhost { name: name.into() };
         check(&delete("a.com"), "vhost a.com { # the first\n    play { gop_cache off; }\n}\n", "");
         check(&delete("b.com"), "vhost 'b.com' { enabled on; }", "");
+    }
+
+    #[test]
+    fn dvr_apply_of_one_vhost() {
+        let text =
+            "vhost a { dvr { enabled on; } } vhost b { dvr { dvr_apply all; enabled on; } } vhost c { }";
+        let change = |name: &str| {
+            let args = ["live/x", "live/y"].map(str::to_owned).to_vec();
+            edit(text, &Edit::SetDvrApply { name: name.into(), args })
+        };
+        let given = text.replace("dvr_apply all;", "dvr_apply live/x live/y;");
+        assert_eq!(change("b"), Ok(given));
+        let added = text.replacen("dvr {", "dvr {\n        dvr_apply live/x live/y;", 1);
+        assert_eq!(change("a"), Ok(added));
+        assert_eq!(change("c"), Err(EditError::NoBlock));
+        assert_eq!(change("d"), Err(EditError::NoVhost));
     }
 
     #[test]

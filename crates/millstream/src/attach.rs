@@ -62,7 +62,12 @@ impl Entry {
         let vhost = config.vhosts.iter().find(|vhost| vhost.name == *name && vhost.enabled);
         let wanted =
             vhost.filter(|vhost| self.record.unwrap_or_else(|| wants_recording(vhost, self.source.stream())));
-        if self.recording.as_ref().map(dvr::Running::conf) == wanted.map(|vhost| &vhost.dvr) {
+        let goes_on = match (&self.recording, wanted) {
+            (Some(running), Some(vhost)) => running.conf().goes_on_under(&vhost.dvr),
+            (None, None) => true,
+            _ => false,
+        };
+        if goes_on {
             return;
         }
         // Dropped first: the old file ends before the new one begins.

@@ -37,6 +37,12 @@ impl Dvr {
             |item: &String| item.strip_prefix(app).and_then(|rest| rest.strip_prefix('/')) == Some(stream);
         self.apply.first().is_some_and(|first| first == "all") || self.apply.iter().any(named)
     }
+
+    /// Whether a recording goes on as it is under the other value: all but `dvr_apply` is the same.
+    #[must_use]
+    pub fn goes_on_under(&self, new: &Self) -> bool {
+        *self == Self { apply: self.apply.clone(), ..new.clone() }
+    }
 }
 
 /// When a recording's file ends.

@@ -344,9 +344,34 @@ fn plan(config: &Snapshot, parameter: Parameter<'_>) -> Result<Edit, u32> {
             _ => Err(VALUE),
         },
         "vhost" => plan_vhost(config, value, &text("param"), text("data")),
-        // Which needs a DVR that is on.
+        "dvr" => plan_dvr(config, value, &text("param"), text("data")),
         _ => Err(SCOPE),
     }
+}
+
+/// Adds a stream to `dvr_apply`, or takes it out. To take one out of `all` cannot be said there, and is refused.
+fn plan_dvr(config: &Snapshot, name: String, param: &str, stream: String) -> Result<Edit, u32> {
+    let vhost = config.vhosts.iter().find(|vhost| vhost.name == name).ok_or(VALUE)?;
+    if !vhost.dvr.enabled {
+        return Err(SCOPE);
+    }
+    let named = stream.split_once('/').is_some_and(|(app, name)| !app.is_empty() && !name.is_empty());
+    if !named || stream.contains(char::is_whitespace) || stream.contains(char::is_control) {
+        return Err(VALUE);
+    }
+    let apply = &vhost.dvr.apply;
+    let all = apply.first().is_some_and(|first| first == "all");
+    let mut args: Vec<String> =
+        apply.iter().filter(|item| item.contains('/') && **item != stream).cloned().collect();
+    match param {
+        "enable" if all => return Ok(Edit::SetDvrApply { name, args: apply.clone() }),
+        "enable" => args.push(stream),
+        "disable" if all => return Err(VALUE),
+        "disable" if args.is_empty() => args.push("none".into()),
+        "disable" => {}
+        _ => return Err(VALUE),
+    }
+    Ok(Edit::SetDvrApply { name, args })
 }
 
 fn plan_vhost(config: &Snapshot, name: String, param: &str, data: String) -> Result<Edit, u32> {
@@ -497,9 +522,37 @@ mod tests {
         ] {
             assert_eq!(asked(&[("scope", scope), ("value", value)]), Err(VALUE), "{scope}={value}");
         }
-        for scope in ["", "daemon", "dvr", "http_api"] {
+        for scope in ["", "daemon", "http_api"] {
             assert_eq!(asked(&[("scope", scope), ("value", "1")]), Err(SCOPE), "{scope}");
         }
+    }
+
+    #[test]
+    fn dvr_apply_gains_and_loses_streams() {
+        let plan = |apply: &str, param: &str, data: &str| {
+            let text = format!("listen 1935; vhost a {{ dvr {{ {apply} }} }}");
+            let mut no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
+            let config =
+                mill_config::load(Some(("test", text.as_bytes())), [], &mut no_files).unwrap().snapshot;
+            match plan_dvr(&config, "a".into(), param, data.into()) {
+                Ok(Edit::SetDvrApply { args, .. }) => Ok(args.join(" ")),
+                Ok(other) => panic!("{other:?}"),
+                Err(code) => Err(code),
+            }
+        };
+        let on = "enabled on; dvr_apply live/a live/b;";
+        assert_eq!(plan(on, "enable", "live/c"), Ok("live/a live/b live/c".into()));
+        assert_eq!(plan(on, "enable", "live/a"), Ok("live/b live/a".into()));
+        assert_eq!(plan(on, "disable", "live/a"), Ok("live/b".into()));
+        assert_eq!(plan("enabled on; dvr_apply live/a;", "disable", "live/a"), Ok("none".into()));
+        assert_eq!(plan("enabled on; dvr_apply none;", "enable", "live/a"), Ok("live/a".into()));
+        assert_eq!(plan("enabled on;", "enable", "live/a"), Ok("all".into()));
+        assert_eq!(plan("enabled on;", "disable", "live/a"), Err(VALUE));
+        assert_eq!(plan("enabled off;", "enable", "live/a"), Err(SCOPE));
+        for bad in ["", "a", "/a", "a/", "a/b c", "a/b\n"] {
+            assert_eq!(plan(on, "enable", bad), Err(VALUE), "{bad:?}");
+        }
+        assert_eq!(plan(on, "other", "live/a"), Err(VALUE));
     }
 
     #[test]

@@ -241,6 +241,39 @@ fn a_reload_begins_and_ends_the_recording_of_a_live_stream() {
 }
 
 #[test]
+fn dvr_apply_changes_by_the_raw_api_and_the_others_go_on() {
+    let raw = "enabled on; allow_update on;";
+    let server = Server::start_with(|command, ports, dir| {
+        let conf = recording("dvr_apply live/a; dvr_path ./rec/[stream].flv;").text(ports, dir);
+        let conf = conf.replacen("http_api { ", &format!("http_api {{ raw_api {{ {raw} }} "), 1);
+        std::fs::write(dir.join("srs.conf"), conf).unwrap();
+        command.args(["-c", "srs.conf"]);
+    });
+    let _encoders = ["live/a", "live/b"].map(|stream| publish_both(&server.rtmp(stream)));
+    let states = || {
+        let answer = api::get(&server, "dvrs");
+        let states = api::list(&answer, "dvrs").iter();
+        states
+            .map(|dvr| format!("{} {}", api::text(dvr, "stream"), api::text(dvr, "file")))
+            .collect::<Vec<_>>()
+    };
+    wait_until("one is recorded", SOON, || states() == ["a ./rec/a.flv.tmp", "b "]);
+    let update = |param: &str, data: &str| {
+        let query =
+            format!("/api/v1/raw?rpc=update&scope=dvr&value=__defaultVhost__&param={param}&data={data}");
+        api::code(&api::ask(server.api_addr(), "GET", &query).json())
+    };
+    assert_eq!(update("enable", "live/b"), 0);
+    wait_until("both are", SOON, || states() == ["a ./rec/a.flv.tmp", "b ./rec/b.flv.tmp"]);
+    assert_eq!(update("disable", "live/a"), 0);
+    wait_until("the other one is", SOON, || states() == ["a ", "b ./rec/b.flv.tmp"]);
+    let text = std::fs::read_to_string(server.dir().join("srs.conf")).unwrap();
+    assert!(text.contains("dvr_apply live/b;"), "{text}");
+    // The one that was not concerned has gone on in its file.
+    assert_eq!(server.log().matches("to file ./rec/b.flv").count(), 1);
+}
+
+#[test]
 fn both_ends_of_the_server_finish_the_file() {
     for (signal, ending) in [(Signal::TERM, "mp4"), (Signal::INT, "flv")] {
         let backend = Backend::start();
@@ -291,10 +324,7 @@ fn what_a_kill_leaves_is_finished_by_the_next_start_and_told_once() {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), rounds as usize, "each is told once");
-        #[expect(clippy::print_stderr, reason = "the figure is what a long run is for")]
-        {
-            eprintln!("{ending}: {rounds} kills, at most {worst} ms missing");
-        }
+        eprintln!("{ending}: {rounds} kills, at most {worst} ms missing");
         // dvr_flush, the step to the disk, and what a loaded machine adds to it.
         assert!(worst <= 1000 + 100 + 700, "{worst} ms are missing");
     }
