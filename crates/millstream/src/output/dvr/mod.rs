@@ -37,14 +37,16 @@ use self::unfinished::Unfinished;
 use self::writer::Writer;
 use crate::attach::Source;
 use crate::hook::Hooks;
+use crate::log;
 use crate::metrics::Metrics;
 use crate::tasks::Tasks;
 
 /// A recording looks so often for what has come: one write for many frames.
 const STEP: Duration = Duration::from_millis(100);
 
-/// What may wait for a slow disk, in bytes and in milliseconds of media; what does not fit is left out.
-const WAITING: TapOptions = TapOptions { from_gop: true, max_bytes: 32 << 20, max_time: 30_000 };
+/// What may wait for a slow disk, 32 MiB; what does not fit is left out. Not bounded in time: a file may be published
+/// faster than it plays.
+const WAITING: TapOptions = TapOptions { from_gop: true, max_bytes: 32 << 20, max_time: Millis::MAX };
 
 /// Threads that may wait for disks at a time; the runtime has 512 for everybody.
 const THREADS: usize = 64;
@@ -375,8 +377,10 @@ impl Task {
             self.writer = Some(writer);
             return;
         }
+        let publisher = self.source.peer.id;
         let written = self.shared.disk.run(move || {
-            let written = writer.carry_out(actions);
+            let mut written = Ok(());
+            log::under(publisher, || written = writer.carry_out(actions));
             let complete = writer.complete();
             Ok((writer, written, complete))
         });
