@@ -326,6 +326,16 @@ impl Server {
         await_port(self.api_addr());
     }
 
+    /// Starts it anew and ends it as a crash does, so soon that it may not have come far.
+    pub(crate) fn start_and_kill(&mut self, after: Duration) {
+        self.process = Process::start(binary().current_dir(self.dir.path()).args(["-c", "srs.conf"]));
+        let begun = Instant::now();
+        while begun.elapsed() < after {
+            pause();
+        }
+        self.kill();
+    }
+
     /// Its exit status, if it ends within the deadline.
     pub(crate) fn wait(&mut self, deadline: Duration) -> Option<ExitStatus> {
         self.process.wait(deadline)
