@@ -50,7 +50,7 @@ pub(crate) struct Outputs {
 /// What runs beside one publish.
 struct Entry {
     source: Arc<Source>,
-    /// What the API wants, whatever the configuration says.
+    /// What the API wants, whatever `dvr_apply` says.
     record: Option<bool>,
     recording: Option<dvr::Running>,
 }
@@ -60,8 +60,12 @@ impl Entry {
     fn settle(&mut self, config: &Snapshot, outputs: &Outputs) {
         let name = &self.source.stream().vhost;
         let vhost = config.vhosts.iter().find(|vhost| vhost.name == *name && vhost.enabled);
-        let wanted =
-            vhost.filter(|vhost| self.record.unwrap_or_else(|| wants_recording(vhost, self.source.stream())));
+        let stream = self.source.stream();
+        // Only where the configuration wants files at all.
+        let recorded = |vhost: &Vhost| {
+            vhost.dvr.enabled && self.record.unwrap_or_else(|| vhost.dvr.applies(&stream.app, &stream.name))
+        };
+        let wanted = vhost.filter(|vhost| recorded(vhost));
         let goes_on = match (&self.recording, wanted) {
             (Some(running), Some(vhost)) => running.conf().goes_on_under(&vhost.dvr),
             (None, None) => true,
@@ -77,10 +81,6 @@ impl Entry {
             dvr::Running::start(&outputs.recordings, &outputs.tasks, &self.source, vhost, utc)
         });
     }
-}
-
-fn wants_recording(vhost: &Vhost, stream: &StreamId) -> bool {
-    vhost.dvr.enabled && vhost.dvr.applies(&stream.app, &stream.name)
 }
 
 /// What is known about the recording of a publish.

@@ -12,6 +12,9 @@ use crate::attach::Shown;
 /// SRS's number for a stream nobody knows.
 const NO_STREAM: u32 = 2048;
 
+/// And for a vhost that records nothing.
+const NO_DVR: u32 = 1062;
+
 #[derive(Serialize, ToSchema)]
 pub(super) struct Dvrs {
     dvrs: Vec<Dvr>,
@@ -82,8 +85,15 @@ fn list(asked: &Asked<'_>) -> Answer {
 
 fn switch(asked: &Asked<'_>, on: bool) -> Answer {
     let (ctx, text) = (asked.ctx, |name: &str| asked.query.text(name).into_owned());
-    let vhost = ctx.config.load().vhost(&text("vhost")).map(|vhost| vhost.name.clone());
-    let stream = vhost.map(|vhost| StreamId { vhost, app: text("app"), name: text("stream") });
+    let vhost = ctx.config.load().vhost(&text("vhost")).cloned();
+    if vhost.as_ref().is_some_and(|vhost| !vhost.dvr.enabled) {
+        return Answer::code(NO_DVR);
+    }
+    let stream = vhost.map(|vhost| vhost.name.clone()).map(|vhost| StreamId {
+        vhost,
+        app: text("app"),
+        name: text("stream"),
+    });
     match stream.is_some_and(|stream| ctx.outputs.record(&ctx.config, &stream, on)) {
         true => list(asked),
         false => Answer::code(NO_STREAM),

@@ -229,8 +229,12 @@ fn a_reload_begins_and_ends_the_recording_of_a_live_stream() {
     made.iter().for_each(|file| assert_plays(file));
     assert_eq!(viewer.ended(), None, "viewers notice nothing");
 
-    // The API's switch, over the configuration.
+    // The API's switch, over `dvr_apply`; but where `dvr` is off nothing is written.
     let switch = |method| api::ask(server.api_addr(), method, "/api/v1/dvrs?app=live&stream=show").json();
+    assert_eq!(api::code(&switch("POST")), 1062);
+    assert_eq!(state()["state"], "off");
+    server.reload(&recording("dvr_path ./rec/[stream]-again.flv; dvr_apply live/other;"));
+    assert_eq!(state()["state"], "off");
     assert_eq!(api::code(&switch("POST")), 0);
     wait_until("it is recorded again", SOON, || state()["state"] == "recording");
     assert_eq!(api::code(&switch("DELETE")), 0);
