@@ -15,17 +15,17 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-fn recording(dvr: &str) -> Conf {
+pub(crate) fn recording(dvr: &str) -> Conf {
     Conf::vhost(&format!("dvr {{ enabled on; {dvr} }}"))
 }
 
-fn told(backend: &Backend, dvr: &str) -> Conf {
+pub(crate) fn told(backend: &Backend, dvr: &str) -> Conf {
     let hooks = format!("http_hooks {{ enabled on; on_dvr {}; }}", backend.url("dvr"));
     recording(dvr).and_vhost(&hooks)
 }
 
 /// Everything below a folder that is no folder, sorted; the journal is not.
-fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(dir).into_iter().flatten().flatten() {
         let path = entry.path();
@@ -40,7 +40,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
 }
 
 /// Entries of the journal below `rec`.
-fn journal(dir: &Path) -> usize {
+pub(crate) fn journal(dir: &Path) -> usize {
     std::fs::read_dir(dir.join("rec/.millstream")).map_or(0, Iterator::count)
 }
 
@@ -74,7 +74,7 @@ fn clip(dir: &Path, seconds: u32) -> PathBuf {
 
 /// Plays from 0 and from the middle, without a complaint.
 #[track_caller]
-fn assert_plays(file: &Path) {
+pub(crate) fn assert_plays(file: &Path) {
     decode_file(file);
     let probe = probe_file(file);
     probe.assert_sound();
@@ -82,7 +82,7 @@ fn assert_plays(file: &Path) {
     assert!((-100..=100).contains(&first), "{} begins at {first} ms", file.display());
 }
 
-fn duration(file: &Path) -> f64 {
+pub(crate) fn duration(file: &Path) -> f64 {
     let mut command = tool("ffprobe", "-v error -show_entries format=duration -of default=nk=1:nw=1");
     let run = Process::run(command.arg(file), PATIENCE);
     run.stdout().trim().parse().unwrap_or_else(|e| panic!("{e}: {}", run.text()))

@@ -19,6 +19,7 @@ mod daemon;
 mod demo;
 mod documents;
 mod dvr;
+mod dvr_disk;
 mod enhanced;
 mod gop_cache;
 mod heartbeat;
