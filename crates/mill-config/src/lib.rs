@@ -11,6 +11,7 @@ mod diff;
 mod edit;
 mod env;
 mod explain;
+pub mod ffmpeg;
 mod generate;
 mod legacy;
 mod lexer;

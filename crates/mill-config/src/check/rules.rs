@@ -3,7 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use crate::model::Rule;
+use crate::ffmpeg::BadEngine;
+use crate::model::{Engine, Rule};
 use crate::report::{Diagnostic, Report, quoted};
 use crate::source::Span;
 use crate::value::{self, BadRule};
@@ -260,8 +261,8 @@ impl Rules<'_> {
         }
     }
 
-    /// SRS does not start with an enabled `ingest` of no program, and an engine's process ends at once
-    /// without output.
+    /// SRS does not start with an enabled `ingest` of no program, input or output, and an engine's process ends
+    /// at once without output. What else an engine lacks is a warning: it is left out, and all else runs.
     fn program(&mut self, block: &View<'_>, kind: &str) {
         if !block.is_on("enabled") {
             return;
@@ -273,10 +274,39 @@ impl Rules<'_> {
                 _ => self.warning(at(block, "ffmpeg"), message, "name the program"),
             }
         }
+        if kind == "ingest" {
+            if block.block("input").text("url").is_empty() {
+                let input = block.given("input").map(|input| input.name.span);
+                self.error(
+                    input.or_else(|| at(block, "input")),
+                    "`ingest` needs the `url` of its `input`",
+                    "",
+                );
+            }
+            if block.blocks("engine").next().is_none() {
+                let help = "write `engine { output rtmp://127.0.0.1:[port]/live/livestream; }`";
+                self.error(
+                    at(block, "engine"),
+                    "`ingest` needs an `engine` that says where the stream goes",
+                    help,
+                );
+            }
+        }
         for engine in block.blocks("engine") {
-            let runs = kind == "ingest" || engine.is_on("enabled");
-            if runs && engine.text("output").is_empty() {
+            let used = engine.is_on("enabled");
+            if (kind == "ingest" || used) && engine.text("output").is_empty() {
                 self.error(at(&engine, "output"), "`engine` needs `output`", "");
+            } else if used && let Err(bad) = Engine::read(&engine).check() {
+                // Without both codecs an ingest copies, as in SRS.
+                let copies = matches!(bad, BadEngine::Vcodec | BadEngine::Acodec);
+                let instead = if kind == "ingest" { "it copies" } else { "it is left out" };
+                if !(kind == "ingest" && copies) {
+                    self.warning(
+                        at(&engine, "enabled"),
+                        format!("this `engine` cannot run, {instead}: {bad}"),
+                        "",
+                    );
+                }
             }
         }
     }

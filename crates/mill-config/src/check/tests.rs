@@ -289,9 +289,29 @@ fn casters_and_programs_need_their_parts() {
         "stream_caster { caster rtmp; }",
         &["1:24: `caster` is one of `mpegts_over_udp`, `rtsp`, `flv` or `gb28181`: `rtmp` is not"],
     );
-    errors("vhost a { ingest i { enabled on; } }", &["1:11: `ingest` needs `ffmpeg`"]);
-    errors("vhost a { ingest { enabled on; ffmpeg f; engine { } } }", &["1:42: `engine` needs `output`"]);
+    errors(
+        "vhost a { ingest i { enabled on; } }",
+        &[
+            "1:11: `ingest` needs `ffmpeg`",
+            "1:11: `ingest` needs the `url` of its `input`",
+            "1:11: `ingest` needs an `engine` that says where the stream goes",
+        ],
+    );
+    errors(
+        "vhost a { ingest { enabled on; input { url u; } ffmpeg f; engine { } } }",
+        &["1:59: `engine` needs `output`"],
+    );
     warnings("vhost a { ingest { } transcode { enabled on; ffmpeg f; engine e { } } }", &[]);
+    warnings(
+        "vhost a { transcode { enabled on; ffmpeg f; engine e { enabled on; vcodec libx264; acodec aac; output o; } } }",
+        &["1:64: this `engine` cannot run, it is left out: libx264 needs `vprofile`"],
+    );
+    let ingest = "ingest { enabled on; input { url u; } ffmpeg f; engine { enabled on; ";
+    warnings(&format!("vhost a {{ {ingest} output o; }} }} }}"), &[]);
+    warnings(
+        &format!("vhost a {{ {ingest} vcodec vn; acodec an; output o; }} }} }}"),
+        &["1:76: this `engine` cannot run, it copies: `vn` and `an` together leave nothing"],
+    );
     errors("vhost a { ingest { }\n ingest { } }", &["2:2: the ingest `` was given before in this vhost"]);
     errors(
         "vhost a { ingest i { }\n ingest i { } }",

@@ -19,6 +19,10 @@ super::block! {
         work_dir: PathBuf = "work_dir",
         /// UTC instead of local time in the log and in file names.
         utc_time: bool = "utc_time",
+        /// Directory of the logs of ffmpeg processes; `/dev/null` for none.
+        ff_log_dir: String = "ff_log_dir",
+        /// `-loglevel` of ingests; empty to say none.
+        ff_log_level: String = "ff_log_level",
         /// Run in the background.
         daemon: bool = "daemon",
         /// File of the process id; `/dev/null` for none.

@@ -14,6 +14,7 @@ mod http_remux;
 mod log;
 mod monitor;
 mod play;
+mod programs;
 mod publish;
 mod secret;
 mod vhost;
@@ -34,6 +35,7 @@ pub use self::http_remux::HttpRemux;
 pub use self::log::{Format, Level, Log, Tank};
 pub use self::monitor::{Heartbeat, Stats};
 pub use self::play::{Play, TimeJitter};
+pub use self::programs::{Engine, Exec, Flag, Ingest, IngestInput, InputKind, Transcode};
 pub use self::publish::Publish;
 pub use self::secret::Secret;
 pub use self::vhost::Vhost;
@@ -159,6 +161,12 @@ impl Field for bool {
 impl Field for u32 {
     fn read(view: &View<'_>, name: &str) -> Self {
         view.number(name) as u32
+    }
+}
+
+impl Field for f64 {
+    fn read(view: &View<'_>, name: &str) -> Self {
+        view.number(name)
     }
 }
 

@@ -1,6 +1,6 @@
 //! A virtual host.
 
-use super::{Bandcheck, Dvr, HttpHooks, HttpRemux, Play, Publish, Refer, Security};
+use super::{Bandcheck, Dvr, Exec, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer, Security, Transcode};
 
 super::block! {
     /// `vhost`.
@@ -34,5 +34,11 @@ super::block! {
         http_hooks: HttpHooks = "http_hooks",
         /// Recording.
         dvr: Dvr = "dvr",
+        /// Programs for each published stream.
+        exec: Exec = "exec",
+        /// Programs that bring streams.
+        ingest: Vec<Ingest> = "ingest",
+        /// Programs that recode streams.
+        transcode: Vec<Transcode> = "transcode",
     }
 }
