@@ -122,7 +122,7 @@ mod tests {
             let options = parse(text).unwrap().unwrap();
             options.sections.iter().map(|section| section.name).collect::<Vec<_>>()
         };
-        assert_eq!(names(""), ["fanout", "storm", "fanin", "latency"]);
+        assert_eq!(names(""), ["fanout", "storm", "newcomers", "fanin", "latency"]);
         assert_eq!(names("slow --rounds 1"), ["slow"]);
         assert_eq!(names("full").len(), SECTIONS.len());
         assert!(parse("fast").is_err() && parse("--clients").is_err() && parse("--clients 1,x").is_err());

@@ -2,7 +2,7 @@
 
 use super::Places;
 use super::options::Options;
-use super::sections::{BESIDE, Section};
+use super::sections::{BESIDE, Section, WATCHING};
 use crate::sh::{Outcome, on_path};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -35,7 +35,10 @@ fn connections(options: &Options) -> u32 {
     let of = |section: &Section| {
         let most = options.counts(section).split(',').filter_map(|n| n.parse().ok()).max().unwrap_or(0u32);
         // `pairs` has as many publishers as players.
-        2 * most.min(1000) + most + if section.extra.contains(&"--beside") { BESIDE } else { 0 }
+        let beside = [("--beside", BESIDE), ("--watching", WATCHING)];
+        let beside =
+            beside.iter().filter(|(word, _)| section.extra.contains(word)).map(|(_, n)| n).sum::<u32>();
+        2 * most.min(1000) + most + beside
     };
     options.sections.iter().map(|section| of(section)).max().unwrap_or(0)
 }

@@ -33,6 +33,9 @@ pub(super) struct Section {
 /// Connections beside the players of `keepalive`.
 pub(super) const BESIDE: u32 = 10_000;
 
+/// Players who watch while those of `newcomers` come.
+pub(super) const WATCHING: u32 = 1000;
+
 const FLOOR: Who = Who::Floor("floor-350");
 
 /// In the order in which they run.
@@ -90,6 +93,17 @@ pub(super) const SECTIONS: &[Section] = &[
         kbps: 1000,
         who: Who::Servers,
         extra: &[],
+        usual: true,
+    },
+    Section {
+        name: "newcomers",
+        about: "while 1000 others watch, a player comes every 50 ms: how long until its first frame",
+        test: "storm",
+        protos: "rtmp,flv",
+        counts: ["1", "1"],
+        kbps: 1000,
+        who: Who::Servers,
+        extra: &["--watching", "1000", "--rate", "20"],
         usual: true,
     },
     Section {
