@@ -9,6 +9,7 @@ pub mod adts;
 pub mod amf0;
 mod bits;
 pub mod codec;
+pub mod es;
 pub mod flv;
 pub mod frame;
 pub mod mp4;

@@ -9,8 +9,7 @@
 //! - **Tracks.** The first program of the PAT; in it the first track of video and the first of audio that can be
 //!   carried. Others are told once. A new PMT may change them.
 //! - **Beginning.** Video begins with the first access unit that has its parameter sets, sound with the first whole
-//!   frame. An access unit counts as a keyframe if it has an IDR or IRAP slice, or an SPS: encoders without IDR
-//!   repeat that where decoding can start.
+//!   frame; [`crate::es`] makes frames of both.
 //! - **Time.** Unwrapped over 33 bits, for both tracks together. The frames of a sound packet follow each other by
 //!   their samples. A jump of the sender's clock stays a jump.
 //!
@@ -19,13 +18,14 @@
 
 use std::collections::VecDeque;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Buf, BytesMut};
 
 use crate::adts;
 use crate::codec::mp3;
+use crate::es::{self, Pictures};
 use crate::flv::demux::MAX_TAG;
-use crate::frame::{Frame, FrameKind, Millis};
-use crate::nal::{Family, Kind, ParameterSets, Units};
+use crate::frame::{Frame, Millis};
+use crate::nal::{Family, Units};
 use crate::time::{TICKS_PER_MS, Ticks, UnwrapTicks};
 use crate::ts::packet::{self, Packet, SYNC};
 use crate::ts::pes::{self, Pes};
@@ -84,7 +84,7 @@ struct Track {
 
 #[derive(Debug)]
 enum Content {
-    Video(Video),
+    Video(Pictures),
     Sound(Sound),
 }
 
@@ -113,11 +113,6 @@ struct Output {
 }
 
 impl Output {
-    fn frame(&mut self, kind: FrameKind, time: Ticks, payload: impl Into<Bytes>) {
-        let frame = Frame { kind, dts: millis(time), payload: payload.into() };
-        self.events.push_back(Event::Frame(frame));
-    }
-
     fn trouble(&mut self, trouble: Trouble) {
         self.events.push_back(Event::Trouble(trouble));
     }
@@ -240,8 +235,8 @@ impl Demuxer {
 impl Track {
     fn new(coding: Coding, pid: u16) -> Self {
         let content = match coding {
-            Coding::Avc => Content::Video(Video::new(Family::Avc)),
-            Coding::Hevc => Content::Video(Video::new(Family::Hevc)),
+            Coding::Avc => Content::Video(Pictures::new(Family::Avc)),
+            Coding::Hevc => Content::Video(Pictures::new(Family::Hevc)),
             Coding::Aac | Coding::Mp3 | Coding::Mp3Low => Content::Sound(Sound::new(coding)),
         };
         Self { pid, coding, counter: None, pes: Vec::new(), told_scrambled: false, content }
@@ -300,7 +295,7 @@ impl Track {
         let whole = announced.is_none_or(|len| bytes.len() == len);
         let taken = match Pes::parse(&bytes).filter(|_| whole) {
             Some(pes) => match &mut self.content {
-                Content::Video(video) => video.take(&pes, out),
+                Content::Video(pictures) => take_pictures(pictures, &pes, out),
                 Content::Sound(sound) => sound.take(&pes, out),
             },
             None => Err(Unreadable),
@@ -320,83 +315,16 @@ impl Track {
 /// A PES packet whose content is not what was declared.
 struct Unreadable;
 
-/// Access units of H.264 or H.265, one in each PES packet.
-#[derive(Debug)]
-struct Video {
-    family: Family,
-    sets: ParameterSets,
-    /// The sets that the last decoder configuration was made from.
-    announced: Option<ParameterSets>,
-}
-
-impl Video {
-    fn new(family: Family) -> Self {
-        Self { family, sets: ParameterSets::new(family), announced: None }
-    }
-
-    fn take(&mut self, pes: &Pes<'_>, out: &mut Output) -> Result<(), Unreadable> {
-        let Pes { pts: Some(pts), dts, payload } = *pes else { return Err(Unreadable) };
-        let decode = out.time.next(dts.unwrap_or(pts));
-        // From here on only their distance counts, which is small in either direction.
-        let shown = out.time.clone().next(pts);
-
-        let (mut key, mut picture) = (false, false);
-        for unit in Units::byte_stream(payload) {
-            match self.family.kind(unit) {
-                Kind::Delimiter => {}
-                Kind::RandomAccess => (key, picture) = (true, true),
-                Kind::Sps => {
-                    key = true;
-                    self.sets.note(unit);
-                }
-                Kind::Vps | Kind::Pps => self.sets.note(unit),
-                Kind::Other => picture = true,
-            }
-        }
-        if !picture {
-            return Ok(());
-        }
-        if key && self.announced.as_ref() != Some(&self.sets) {
-            let Some(record) = self.sets.record() else { return Ok(()) };
-            self.announced = Some(self.sets.clone());
-            out.frame(FrameKind::VideoHeader, decode, self.header(&record));
-        }
-        if self.announced.is_none() {
-            return Ok(());
-        }
-        let cts = millis(shown) - millis(decode);
-        let mut body = self.frame_head(key, cts as i32);
-        body.reserve(payload.len() + 16);
-        for unit in Units::byte_stream(payload) {
-            let kind = self.family.kind(unit);
-            // The decoder configuration has those of a keyframe. Others may change in between.
-            if kind != Kind::Delimiter && !(key && kind.is_parameter_set()) {
-                body.extend_from_slice(&(unit.len() as u32).to_be_bytes());
-                body.extend_from_slice(unit);
-            }
-        }
-        out.frame(if key { FrameKind::Keyframe } else { FrameKind::Video }, decode, body);
-        Ok(())
-    }
-
-    fn header(&self, record: &[u8]) -> Vec<u8> {
-        let head: &[u8] = match self.family {
-            Family::Avc => &[0x17, 0, 0, 0, 0],
-            Family::Hevc => b"\x90hvc1",
-        };
-        [head, record].concat()
-    }
-
-    /// What stands before the units of a frame.
-    fn frame_head(&self, key: bool, cts: i32) -> Vec<u8> {
-        let frame_type = if key { 0x10 } else { 0x20 };
-        let [_, cts @ ..] = cts.to_be_bytes();
-        let head: &[u8] = match self.family {
-            Family::Avc => &[frame_type | 7, 1],
-            Family::Hevc => &[0x80 | frame_type | 1, b'h', b'v', b'c', b'1'],
-        };
-        [head, &cts].concat()
-    }
+/// One access unit in each PES packet.
+fn take_pictures(pictures: &mut Pictures, pes: &Pes<'_>, out: &mut Output) -> Result<(), Unreadable> {
+    let Pes { pts: Some(pts), dts, payload } = *pes else { return Err(Unreadable) };
+    let decode = out.time.next(dts.unwrap_or(pts));
+    // From here on only their distance counts, which is small in either direction.
+    let shown = out.time.clone().next(pts);
+    let cts = millis(shown) - millis(decode);
+    let units = Units::byte_stream(payload);
+    pictures.take(units, millis(decode), cts as i32, |frame| out.events.push_back(Event::Frame(frame)));
+    Ok(())
 }
 
 /// Frames of AAC or MP3: any number in a PES packet, and any of them may go on in the next.
@@ -409,7 +337,7 @@ struct Sound {
     rest: Vec<u8>,
     /// Time of the next frame, if it is not stamped.
     next: Option<Ticks>,
-    header: Option<adts::Header>,
+    frames: es::Sound,
 }
 
 /// A sound frame's place in its bytes, and how long it lasts.
@@ -423,12 +351,12 @@ struct SoundFrame {
 
 enum Format {
     Aac(adts::Header),
-    Mp3 { flags: u8 },
+    Mp3,
 }
 
 impl Sound {
     fn new(coding: Coding) -> Self {
-        Self { coding, other_layer: false, rest: Vec::new(), next: None, header: None }
+        Self { coding, other_layer: false, rest: Vec::new(), next: None, frames: es::Sound::new() }
     }
 
     fn lose(&mut self) {
@@ -492,15 +420,10 @@ impl Sound {
     }
 
     fn put(&mut self, format: &Format, frame: &[u8], time: Ticks, out: &mut Output) {
+        let put = |frame| out.events.push_back(Event::Frame(frame));
         match format {
-            Format::Aac(header) => {
-                if self.header.replace(*header) != Some(*header) {
-                    let body = [&[0xaf, 0][..], &header.config()].concat();
-                    out.frame(FrameKind::AudioHeader, time, body);
-                }
-                out.frame(FrameKind::Audio, time, [&[0xaf, 1], frame].concat());
-            }
-            Format::Mp3 { flags } => out.frame(FrameKind::Audio, time, [&[*flags], frame].concat()),
+            Format::Aac(header) => self.frames.take_aac(&header.config(), frame, millis(time), put),
+            Format::Mp3 => self.frames.take_mp3(frame, millis(time), put),
         }
     }
 
@@ -517,20 +440,12 @@ impl Sound {
             });
         }
         let header = mp3::FrameHeader::parse(bytes)?;
-        const MP3: u8 = 2 << 4;
-        const SIXTEEN_BITS: u8 = 2;
-        let rate = match header.sample_rate {
-            0..=11_025 => 1,
-            11_026..=24_000 => 2,
-            _ => 3,
-        };
-        let flags = MP3 | rate << 2 | SIXTEEN_BITS | (header.channels - 1);
         Some(SoundFrame {
             header: 0,
             len: header.len?,
             samples: header.samples.into(),
             rate: header.sample_rate,
-            format: Format::Mp3 { flags },
+            format: Format::Mp3,
         })
     }
 }
