@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::model::Snapshot;
+use crate::model::{Snapshot, StreamCaster};
 use crate::spec::{self, Effect, Row};
 
 /// One directive with a new value, or a vhost that came or went.
@@ -55,6 +55,7 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
     changes.inside("heartbeat", |changes| old.heartbeat.compare_fields(&new.heartbeat, changes));
     changes.inside("stats", |changes| old.stats.compare_fields(&new.stats, changes));
     changes.inside("exporter", |changes| old.exporter.compare_fields(&new.exporter, changes));
+    casters(old, new, &mut changes);
 
     // Exact names: the fallback to the default vhost is for clients.
     let named =
@@ -71,6 +72,23 @@ pub fn diff(old: &Snapshot, new: &Snapshot) -> Vec<Change> {
         changes.note("vhost");
     }
     changes.found
+}
+
+/// An entrance is the one that was at its place before; others came or went.
+fn casters(old: &Snapshot, new: &Snapshot, changes: &mut Changes) {
+    let place = |caster: &StreamCaster| (caster.protocol.is_udp(), caster.listen);
+    let at = |snapshot: &'_ Snapshot, caster: &StreamCaster| {
+        snapshot.stream_casters.iter().find(|other| place(other) == place(caster)).cloned()
+    };
+    for caster in &new.stream_casters {
+        match at(old, caster) {
+            Some(before) => changes.inside("stream_caster", |changes| before.compare_fields(caster, changes)),
+            None => changes.note("stream_caster"),
+        }
+    }
+    for _ in old.stream_casters.iter().filter(|caster| at(new, caster).is_none()) {
+        changes.note("stream_caster");
+    }
 }
 
 #[cfg(test)]
@@ -151,6 +169,22 @@ mod tests {
         assert_eq!((global.chunk_size, vhosts.len(), vhosts[0].play.gop_cache), (4096, 2, false));
         let left: Vec<String> = diff(&running, &file).into_iter().map(|change| change.path).collect();
         assert_eq!(left, ["work_dir"]);
+    }
+
+    #[test]
+    fn entrances_come_and_go_by_their_address() {
+        let caster = |lines: &str| format!("stream_caster {{ enabled on; output rtmp://a/b/c; {lines} }}");
+        let flv = caster("caster flv; listen 1;");
+        check("", &flv, &["stream_caster RebindsListener"]);
+        check(&flv, &caster("caster flv; listen 2;"), &["stream_caster RebindsListener"; 2]);
+        check(&flv, &flv.replace("on;", "off;"), &["stream_caster RebindsListener"]);
+        check(&flv, &flv.replace("flv", "rtsp"), &["stream_caster.caster RebindsListener"]);
+        let other = flv.replace("a/b", "a/d");
+        check(
+            &flv,
+            &format!("{} {other}", caster("caster mpegts_over_udp; listen 1;")),
+            &["stream_caster RebindsListener", "stream_caster.output NewSessions"],
+        );
     }
 
     #[test]

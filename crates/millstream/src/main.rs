@@ -13,6 +13,7 @@ mod fanout;
 mod heartbeat;
 mod hook;
 mod identity;
+mod ingress;
 mod listen;
 mod listeners;
 mod log;

@@ -124,11 +124,17 @@ impl Rules<'_> {
 
     fn stream_caster(&mut self, caster: &View<'_>) {
         if caster.is_on("enabled") {
-            for name in ["caster", "listen"] {
+            for name in ["caster", "listen", "output"] {
                 if caster.text(name).is_empty() {
                     let message = format!("a `stream_caster` that is enabled needs `{name}`");
                     self.error(at(caster, name), message, "");
                 }
+            }
+            let output = caster.text("output");
+            if !output.is_empty() && !["rtmp://", "rtmps://"].iter().any(|schema| output.starts_with(schema))
+            {
+                let message = "`output` is an RTMP URL, such as rtmp://127.0.0.1/live/livestream";
+                self.error(at(caster, "output"), message, "");
             }
         }
     }

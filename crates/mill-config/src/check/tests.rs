@@ -75,10 +75,13 @@ fn endpoints_are_listened_on_once() {
         &["1:59: 0.0.0.0:8080 is listened on already, by `http_server.listen`"],
     );
     // UDP beside TCP.
-    warnings("listen 1935; stream_caster { enabled on; caster mpegts_over_udp; listen 1935; }", &[]);
+    warnings(
+        "listen 1935; stream_caster { enabled on; caster mpegts_over_udp; output rtmp://a/b/c; listen 1935; }",
+        &[],
+    );
     errors(
-        "listen 1935; stream_caster { enabled on; caster flv; listen 1935; }",
-        &["1:61: 0.0.0.0:1935 is listened on already, by `listen`"],
+        "listen 1935; stream_caster { enabled on; caster flv; output rtmp://a/b/c; listen 1935; }",
+        &["1:82: 0.0.0.0:1935 is listened on already, by `listen`"],
     );
 }
 
@@ -200,7 +203,8 @@ fn numbers_that_make_no_sense_are_refused() {
     let clamped = "1:22: `interval` is from 1 to 2147483647: 1 is used for `0.3`";
     warnings("heartbeat { interval 0.3; }", &[clamped]);
     errors("stats { network -1; }", &["1:17: `network` is from 0 to 2147483647: `-1` is not"]);
-    errors("stream_caster { listen 70000; }", &["1:24: `listen` is from 1 to 65535: `70000` is not"]);
+    let no_endpoint = "1:24: `70000` is no endpoint: a port is a number from 1 to 65535";
+    errors("stream_caster { listen 70000; }", &[no_endpoint]);
 }
 
 #[test]
@@ -283,7 +287,12 @@ fn casters_and_programs_need_their_parts() {
         &[
             "1:1: a `stream_caster` that is enabled needs `caster`",
             "1:1: a `stream_caster` that is enabled needs `listen`",
+            "1:1: a `stream_caster` that is enabled needs `output`",
         ],
+    );
+    errors(
+        "stream_caster { enabled on; caster flv; listen 1; output live/x; }",
+        &["1:58: `output` is an RTMP URL, such as rtmp://127.0.0.1/live/livestream"],
     );
     errors(
         "stream_caster { caster rtmp; }",

@@ -17,6 +17,8 @@ pub(super) fn planned(tree: &[Directive], report: &mut Report) -> Vec<&'static s
 fn block(rows: &'static [Row], body: &[Directive], features: &mut Vec<&'static str>, report: &mut Report) {
     for directive in body {
         let Some(row) = spec::find(rows, &directive.name.text) else { continue };
+        let waits = row.waits.iter().filter(|(word, _)| *word == directive.first());
+        features.extend(waits.map(|(_, feature)| feature));
         match row.status {
             Status::Planned(feature) if asks_for_something(row, directive) => features.push(feature),
             Status::Ignored(reason) => {

@@ -5,6 +5,7 @@
 //! that lands adds a file and one line in the block around it.
 
 mod access;
+mod caster;
 mod dvr;
 mod exporter;
 mod global;
@@ -26,6 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use self::access::{Bandcheck, Network, Refer, Rule, Security, Who};
+pub use self::caster::{CasterProtocol, StreamCaster};
 pub use self::dvr::{Dvr, DvrPlan};
 pub use self::exporter::Exporter;
 pub use self::global::Global;
@@ -65,6 +67,8 @@ pub struct Snapshot {
     pub stats: Stats,
     /// `exporter`.
     pub exporter: Exporter,
+    /// Each `stream_caster` that is enabled; their addresses differ.
+    pub stream_casters: Vec<StreamCaster>,
     /// All vhosts in the order of the file, disabled ones too; names differ.
     pub vhosts: Vec<Arc<Vhost>>,
 }
@@ -119,6 +123,7 @@ impl Snapshot {
         if http_api.listen == http_server.listen && !given {
             http_api.https.listen = http_server.https.listen;
         }
+        let casters = root.blocks("stream_caster").filter(|view| view.is_on("enabled"));
         Self {
             global: Global::read(root),
             log: Log::read(root),
@@ -127,6 +132,7 @@ impl Snapshot {
             heartbeat: Heartbeat::read(&root.block("heartbeat")),
             stats: Stats::read(&root.block("stats")),
             exporter: Exporter::read(&root.block("exporter")),
+            stream_casters: casters.map(|view| StreamCaster::read(&view)).collect(),
             vhosts,
         }
     }

@@ -66,6 +66,8 @@ pub struct Row {
     pub required: bool,
     /// When not given, the directive of the same name at the root of the configuration holds.
     pub inherits: bool,
+    /// Words that ask for a feature that does not exist yet, and its name.
+    pub waits: &'static [(&'static str, &'static str)],
     /// Environment names besides the one that follows from the path.
     pub aliases: &'static [&'static str],
 }
@@ -194,6 +196,7 @@ const fn row(
         open: false,
         required: false,
         inherits: false,
+        waits: &[],
         aliases: &[],
     }
 }
@@ -219,6 +222,12 @@ impl Row {
     /// Numbers outside make the configuration invalid.
     const fn strict(mut self, min: f64, max: f64) -> Self {
         self.range = Range { min, max, strict: true };
+        self
+    }
+
+    /// These words ask for features that do not exist yet.
+    const fn waits(mut self, words: &'static [(&'static str, &'static str)]) -> Self {
+        self.waits = words;
         self
     }
 
