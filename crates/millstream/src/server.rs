@@ -27,6 +27,7 @@ use crate::listen::Connections;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::output::dvr::Recordings;
+use crate::output::shelf::Shelf;
 use crate::process::{self, Daemon, Inherited, Process};
 use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
@@ -156,6 +157,7 @@ async fn serve(
     let metrics = Metrics::new();
     let hooks = Hooks::new(seed);
     metrics.register("millstream_callback_seconds", "What a callback takes", hooks.latency());
+    let shelf = Shelf::new(seed, &metrics);
     let outputs = Outputs::new(&tasks, Recordings::new(hooks.clone(), &metrics));
     outputs.recordings.recover(outputs.tasks(), &snapshot).await;
     let (reload, requests) = reload::channel();
@@ -169,6 +171,7 @@ async fn serve(
         clients: Clients::new(identity),
         hooks,
         outputs,
+        shelf,
         bandcheck: Default::default(),
         publishers: Publishers::default(),
         connections: Arc::new(Connections::new(max_connections)),

@@ -2,3 +2,4 @@
 //! may wait for a disk, so a slow or full disk is its own trouble.
 
 pub(crate) mod dvr;
+pub(crate) mod shelf;

@@ -18,6 +18,7 @@ use crate::hook::Hooks;
 use crate::identity::Identity;
 use crate::listen::Connections;
 use crate::metrics::Metrics;
+use crate::output::shelf::Shelf;
 use crate::reload::{self, Config};
 use crate::stats::Usage;
 use crate::system::System;
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     pub(crate) hooks: Arc<Hooks>,
     /// What runs beside streams.
     pub(crate) outputs: Outputs,
+    /// What they have for viewers over HTTP.
+    pub(crate) shelf: Shelf,
     pub(crate) bandcheck: rtmp::bandcheck::Gate,
     /// How many publish, for the pace of their reads.
     pub(crate) publishers: rtmp::Publishers,

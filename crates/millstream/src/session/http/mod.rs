@@ -13,6 +13,7 @@ mod live;
 mod mount;
 mod patience;
 pub(crate) mod reply;
+mod shelved;
 
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
@@ -173,7 +174,8 @@ fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
             return Ok(reply::finish(answer, cors));
         }
         let Some((asked, format)) = mount::find(&config, &request) else {
-            return Ok(reply::finish(reply::not_found(), cors));
+            let answer = shelved::answer(&connection, &config, &request).await;
+            return Ok(reply::finish(answer.unwrap_or_else(reply::not_found), cors));
         };
         if request.method() == Method::HEAD {
             return Ok(reply::finish(live::head(format), cors));

@@ -31,7 +31,8 @@ pub(super) fn find<B>(config: &Snapshot, request: &Request<B>) -> Option<(admit:
     Some((admit::Request { kind: Kind::HttpPlay, vhost: host, app, name, param }, format))
 }
 
-fn requested_host<B>(request: &Request<B>) -> Option<String> {
+/// The vhost a request asks for: by its query, else by its host.
+pub(super) fn requested_host<B>(request: &Request<B>) -> Option<String> {
     let query = request.uri().query().unwrap_or("");
     let parameter = |name: &str| {
         query.split('&').find_map(|pair| pair.split_once('=').filter(|(n, _)| *n == name).map(|(_, v)| v))
