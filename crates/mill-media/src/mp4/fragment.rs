@@ -17,6 +17,9 @@ pub const MAX_FRAGMENT: usize = 1 << 30;
 /// How long a sample lasts if nothing tells: the only one of its track, in milliseconds.
 const SOME_DURATION: i64 = 40;
 
+/// `styp`: what stands before the fragment where it is a segment of its own (8.16.2, and ISO/IEC 23009-1, 6.3.4.2).
+pub const SEGMENT_TYPE: [u8; 20] = *b"\0\0\0\x14stypmsdh\0\0\0\0msdh";
+
 /// Flags of a sample (8.8.3.1): depends on no other; depends on others and is no place to start.
 pub(crate) const SYNC: u32 = 0x0200_0000;
 const NOT_SYNC: u32 = 0x0101_0000;

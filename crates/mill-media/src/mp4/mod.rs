@@ -11,6 +11,7 @@ pub mod fragment;
 pub mod track;
 
 mod boxes;
+mod codecs;
 #[cfg(test)]
 mod tests;
 
