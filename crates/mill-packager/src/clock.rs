@@ -11,7 +11,7 @@ const MAX_BACK: Millis = 250;
 
 /// A step forward of more than this is a jump and not a pause. SRS says 250 ms, which would take a film of one
 /// picture a second for nothing but jumps.
-const MAX_FORWARD: Millis = 10_000;
+pub(crate) const MAX_FORWARD: Millis = 10_000;
 
 /// What replaces a jump under [`Jitter::Full`]: SRS's number.
 const JUMP_STEP: Millis = 10;

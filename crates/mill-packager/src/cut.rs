@@ -63,6 +63,7 @@ pub struct Cutter {
     expects_video: bool,
     last_video: Option<Millis>,
     breaks: bool,
+    full: bool,
     /// Added to the nominal length.
     deviation: Millis,
 }
@@ -85,6 +86,7 @@ impl Cutter {
             expects_video: false,
             last_video: None,
             breaks: false,
+            full: false,
             deviation: 0,
         }
     }
@@ -98,6 +100,11 @@ impl Cutter {
     /// Whether [`break_off`](Self::break_off) waits for a segment to begin.
     pub fn is_broken_off(&self) -> bool {
         self.breaks
+    }
+
+    /// The open segment has become too big: it ends before the next frame, whatever that is.
+    pub fn fill_up(&mut self) {
+        self.full = true;
     }
 
     /// Whether the stream announces video: then segments wait for a keyframe.
@@ -133,6 +140,7 @@ impl Cutter {
         if place != Place::Same {
             self.start = Some(dts);
             self.waiting = None;
+            self.full = false;
         }
         if kind.is_video() {
             self.last_video = Some(dts);
@@ -144,6 +152,7 @@ impl Cutter {
     /// Ends the open segment: how long it is, taking a last frame to be as long as the one before it.
     pub fn end(&mut self) -> Option<Millis> {
         let start = self.start.take()?;
+        self.full = false;
         let ends = std::mem::take(&mut self.sides).map(|side| side.last.map(|last| last + side.step));
         let end = ends.into_iter().flatten().max().unwrap_or(start);
         Some((end - start).max(0))
@@ -163,8 +172,8 @@ impl Cutter {
     /// Whether the open segment, `length` long before the frame, is complete without it.
     fn is_over(&self, kind: FrameKind, dts: Millis, length: Millis) -> bool {
         let Rules { fragment, audio_ratio, wait_keyframe } = self.rules;
-        if length < MIN_SEGMENT {
-            return false;
+        if length < MIN_SEGMENT || self.full {
+            return self.full;
         }
         let is_long = length >= fragment + self.deviation;
         let without_video = self.last_video.is_none_or(|last| dts - last > VIDEO_GONE);
@@ -252,6 +261,18 @@ mod tests {
         // The last sound ends ten milliseconds after the last picture.
         check(RULES, gop, &[(0, 60_000, false), (60_000, 60_010, false)]);
         check(RULES, video(0, 100_000, 1_000_000), &[(0, 90_000, false), (90_000, 10_000, false)]);
+    }
+
+    #[test]
+    fn what_is_full_ends_before_the_next_frame() {
+        let mut cutter = Cutter::new(RULES);
+        for (kind, dts) in video(0, 400, 60_000) {
+            assert_eq!(cutter.next(kind, dts).closed, None);
+        }
+        cutter.fill_up();
+        let cut = Cut { closed: Some(400), place: Place::New { discontinuity: false } };
+        assert_eq!(cutter.next(Video, 400), cut);
+        assert_eq!(cutter.next(Video, 440).place, Place::Same);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Frames in, files out: recordings, HLS segments and playlists.
+//! Frames in, files out: recordings, and segments with their playlists and manifests.
 //!
 //! This crate decides and opens nothing. Time of day, random bytes and frames come in as values; what is to be
 //! done comes out as [`action::Action`]s, which a driver carries out in order, at once or on a thread that may
@@ -17,6 +17,7 @@
 //! | [`cut`] | where segments begin |
 //! | [`playlist`] | which segments a client is told of, over crashes and republishes |
 //! | [`hls`] | all of HLS, for any container |
+//! | [`dash`] | all of DASH |
 //!
 //! A driver promises three things: actions in order; [`action::Action::Sync`] as durable as the operator asked
 //! for; and after a failed action `lost()`, with nothing left over from before carried out. It never has to
@@ -31,8 +32,10 @@ pub mod action;
 mod clock;
 mod crypt;
 pub mod cut;
+pub mod dash;
 pub mod dvr;
 pub mod hls;
+mod mpd;
 pub mod path;
 pub mod playlist;
 mod uri;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(clippy::disallowed_methods, reason = "tests write files for ffmpeg")]
 
+mod dash;
 mod disk;
 mod dvr;
 mod hls;
