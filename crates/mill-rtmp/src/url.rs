@@ -15,6 +15,8 @@ mod tests;
 
 /// Port of RTMP.
 pub const DEFAULT_PORT: u16 = 1935;
+/// Port of RTMP over TLS (`rtmps://`).
+pub const TLS_PORT: u16 = 443;
 /// App of a URL without one.
 pub const DEFAULT_APP: &str = "__defaultApp__";
 /// The vhost that serves unknown names.
@@ -32,7 +34,7 @@ pub struct Target {
     pub schema: String,
     /// Host of the tcUrl.
     pub host: String,
-    /// Port of the tcUrl, or [`DEFAULT_PORT`].
+    /// Port of the tcUrl, or [`DEFAULT_PORT`]; with the schema `rtmps`, [`TLS_PORT`].
     pub port: u16,
     /// The vhost asked for: that of the stream, else that of the app, else the host. Not yet looked up.
     pub vhost: String,
@@ -61,6 +63,7 @@ pub fn resolve(tc_url: &str, stream_name: &str) -> Result<Target, Error> {
         (authority, app.strip_prefix('/').unwrap_or(app))
     });
     let (host, port) = split_port(authority)?;
+    let port = port.unwrap_or(if schema == "rtmps" { TLS_PORT } else { DEFAULT_PORT });
     let host = without(host, &['/', ' ', '\r', '\n', '\t']);
     refuse(host.is_empty(), "tcUrl", "no host")?;
 
@@ -79,6 +82,32 @@ pub fn resolve(tc_url: &str, stream_name: &str) -> Result<Target, Error> {
     };
     target.check()?;
     Ok(target)
+}
+
+/// Takes the URL of a stream apart into what [`resolve`] wants: tcUrl and stream name with its parameters.
+///
+/// The last level of the path is the stream: `rtmp://h/app/inst/stream?k=v`. A path of one level has the stream
+/// behind its parameters, as old clients write it: `rtmp://h/app?vhost=v/stream`. `None` if it names no stream.
+#[must_use]
+pub fn split(url: &str) -> Option<(&str, &str)> {
+    let authority = url.find("://")? + "://".len();
+    let path = authority + url[authority..].find('/')? + 1;
+    let param = url[path..].find('?').map_or(url.len(), |at| path + at);
+    let slash = match url[path..param].rfind('/') {
+        Some(at) => path + at,
+        None => param + url[param..].rfind('/')?,
+    };
+    let (tc_url, stream) = (&url[..slash], &url[slash + 1..]);
+    (!stream.is_empty() && !stream.starts_with('?')).then_some((tc_url, stream))
+}
+
+/// Parameters without the vhost: what is left of them for a server that is told the vhost in the tcUrl. Begins
+/// with a question mark, or is empty.
+#[must_use]
+pub fn without_vhost(param: &str) -> String {
+    let pairs = param.trim_start_matches('?').split('&');
+    let kept: Vec<_> = pairs.filter(|pair| !pair.is_empty() && !pair.starts_with("vhost=")).collect();
+    if kept.is_empty() { String::new() } else { format!("?{}", kept.join("&")) }
 }
 
 impl Target {
@@ -148,14 +177,14 @@ fn until_separator(text: &str) -> &str {
 }
 
 /// Splits `host`, `host:port`, `[v6]` or `[v6]:port`.
-fn split_port(authority: &str) -> Result<(&str, u16), Error> {
+fn split_port(authority: &str) -> Result<(&str, Option<u16>), Error> {
     let colon = match authority.rfind(']') {
         Some(bracket) => authority[bracket..].find(':').map(|at| bracket + at),
         None => authority.find(':'),
     };
-    let Some(colon) = colon else { return Ok((authority, DEFAULT_PORT)) };
+    let Some(colon) = colon else { return Ok((authority, None)) };
     match authority[colon + 1..].parse() {
-        Ok(port) if port > 0 => Ok((&authority[..colon], port)),
+        Ok(port) if port > 0 => Ok((&authority[..colon], Some(port))),
         _ => Err(Error::Url { part: "tcUrl", problem: "no usable port" }),
     }
 }

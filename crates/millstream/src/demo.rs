@@ -3,20 +3,20 @@
 //! A short clip is embedded in the program. It is published over RTMP to this very server, as any encoder
 //! would, in a loop whose timestamps go on. If the connection is lost it is made again after a moment.
 
-use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::BytesMut;
-use mill_config::model::Snapshot;
+use mill_config::model::{DEFAULT_VHOST, Snapshot};
 use mill_media::flv::demux::{Demuxer, Tag};
 use mill_media::flv::tag;
-use mill_rtmp::session::client::{Event, Goal, Options, Session};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{sleep, sleep_until};
-use tracing::{info, warn};
+use tracing::warn;
+
+use crate::relay::client::{self, Outgoing};
+use crate::relay::dial::Dialer;
+use crate::relay::target::{Server, Target};
+use crate::session::Context;
 
 /// Made from ffmpeg's test sources by `cargo xtask clip`.
 static CLIP: &[u8] = include_bytes!("../assets/demo.flv");
@@ -57,46 +57,36 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 }
 
 /// Publishes the clip until the task is ended.
-pub(crate) async fn publish(snapshot: Arc<Snapshot>) {
-    let Some(address) = snapshot.global.listen.first().copied().map(reachable) else {
+pub(crate) async fn publish(ctx: Arc<Context>) {
+    let Some(address) = ctx.config.load().global.listen.first().copied().map(reachable) else {
         return warn!("demo: there is no RTMP address to publish to");
     };
+    let server = Server { host: address.ip().to_string(), port: address.port(), tls: false };
+    let target = Target::new(server, DEFAULT_VHOST, APP, STREAM, "");
     let clip = Clip::embedded();
     loop {
-        match publish_once(&clip, address).await {
-            Ok(()) => info!("demo: the server has ended the publish"),
-            Err(e) => warn!("demo: {e}"),
-        }
+        let end = publish_once(&ctx.dialer, &clip, &target).await;
+        warn!("demo: {end}");
         sleep(RETRY).await;
     }
 }
 
-async fn publish_once(clip: &Clip, address: SocketAddr) -> io::Result<()> {
-    let mut socket = TcpStream::connect(address).await?;
-    socket.set_nodelay(true)?;
-    let options = Options::new(format!("rtmp://{address}/{APP}"), APP, Goal::publish(STREAM));
-    let mut rtmp = Session::new(options, u64::from(std::process::id()), Instant::now());
-    let mut input = BytesMut::new();
-    let mut playout: Option<Playout<'_>> = None;
+async fn publish_once(dialer: &Dialer, clip: &Clip, target: &Target) -> client::Error {
+    let mut outgoing = match Outgoing::open(dialer, target, &client::Options::default()).await {
+        Ok(outgoing) => outgoing,
+        Err(e) => return e,
+    };
+    let mut playout = Playout::start(clip);
     loop {
-        rtmp.handle_input(Instant::now(), &mut input).map_err(io::Error::other)?;
-        while let Some(event) = rtmp.poll_event() {
-            match event {
-                Event::Publishing => playout = Some(Playout::start(clip)),
-                Event::Rejected { status, .. } => return Err(io::Error::other(status.description)),
-                _ => {}
-            }
+        while let Some((tag, timestamp)) = playout.due(Instant::now()) {
+            outgoing.put_message(tag.tag_type, timestamp, &tag.body);
         }
-        if let Some(playout) = &mut playout {
-            while let Some((tag, timestamp)) = playout.due(Instant::now()) {
-                rtmp.send_media(tag.tag_type, timestamp, &tag.body);
-            }
+        if let Err(e) = outgoing.flush().await {
+            return e;
         }
-        socket.write_all(&rtmp.take_output()).await?;
-        let next = playout.as_ref().map(Playout::next);
         tokio::select! {
-            read = socket.read_buf(&mut input) => if read? == 0 { return Ok(()) },
-            () = sleep_until(next.unwrap_or_else(Instant::now).into()), if next.is_some() => {}
+            end = outgoing.ended() => return end,
+            () = sleep_until(playout.next().into()) => {}
         }
     }
 }

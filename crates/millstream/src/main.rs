@@ -22,6 +22,8 @@ mod output;
 mod pithy;
 mod process;
 mod quit;
+#[allow(dead_code, reason = "what edges and forwards build on")]
+mod relay;
 mod reload;
 mod server;
 mod session;

@@ -29,6 +29,7 @@ use crate::metrics::Metrics;
 use crate::output::dvr::Recordings;
 use crate::output::shelf::Shelf;
 use crate::process::{self, Daemon, Inherited, Process};
+use crate::relay::dial::Dialer;
 use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
 use crate::session::rtmp::Publishers;
@@ -177,6 +178,7 @@ async fn serve(
         connections: Arc::new(Connections::new(max_connections)),
         system: System::new(),
         certificates,
+        dialer: Arc::new(Dialer::new(seed)),
         seed,
         config: Config::new(snapshot, tree),
         reload,
@@ -202,7 +204,7 @@ async fn serve(
     tasks.spawn(tasks.next_id(), stats::run(context.clone()));
     tasks.spawn(tasks.next_id(), pithy::run(context.clone()));
     if demo {
-        tasks.spawn(tasks.next_id(), demo::publish(context.config.load_full()));
+        tasks.spawn(tasks.next_id(), demo::publish(context.clone()));
     }
     tasks.spawn(tasks.next_id(), process.manager().clone().watchdog());
     process.serving().map_err(Error::Prepare)?;

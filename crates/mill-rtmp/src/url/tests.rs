@@ -163,3 +163,41 @@ proptest::proptest! {
         }
     }
 }
+
+#[test]
+fn urls_of_streams_come_apart() {
+    for (url, tc_url, stream) in [
+        ("rtmp://h/live/s", "rtmp://h/live", "s"),
+        ("rtmp://h:1936/live/s?k=v", "rtmp://h:1936/live", "s?k=v"),
+        ("rtmps://h/a/b/s?sign=x/y", "rtmps://h/a/b", "s?sign=x/y"),
+        ("rtmp://h/live?vhost=v/s", "rtmp://h/live?vhost=v", "s"),
+        ("rtmp://[::1]:1935/live/s", "rtmp://[::1]:1935/live", "s"),
+    ] {
+        assert_eq!(split(url), Some((tc_url, stream)), "{url}");
+    }
+    for none in
+        ["rtmp://h", "rtmp://h/", "rtmp://h/live", "rtmp://h/live/", "rtmp://h/live/?k=v", "h/live/s", ""]
+    {
+        assert_eq!(split(none), None, "{none}");
+    }
+}
+
+#[test]
+fn parameters_lose_their_vhost() {
+    for (param, rest) in [
+        ("", ""),
+        ("?", ""),
+        ("?vhost=v", ""),
+        ("?k=v", "?k=v"),
+        ("?vhost=v&k=v", "?k=v"),
+        ("?k=v&vhost=v&x", "?k=v&x"),
+    ] {
+        assert_eq!(without_vhost(param), rest, "{param}");
+    }
+}
+
+#[test]
+fn tls_has_a_port_of_its_own() {
+    assert_eq!(ok("rtmps://h/live", "s").port, TLS_PORT);
+    assert_eq!(ok("rtmps://h:1936/live", "s").port, 1936);
+}

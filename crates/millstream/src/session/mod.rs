@@ -19,6 +19,7 @@ use crate::identity::Identity;
 use crate::listen::Connections;
 use crate::metrics::Metrics;
 use crate::output::shelf::Shelf;
+use crate::relay::dial::Dialer;
 use crate::reload::{self, Config};
 use crate::stats::Usage;
 use crate::system::System;
@@ -49,6 +50,8 @@ pub(crate) struct Context {
     pub(crate) certificates: Certificates,
     pub(crate) usage: Usage,
     pub(crate) metrics: Metrics,
+    /// Makes connections to other servers.
+    pub(crate) dialer: Arc<Dialer>,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,
 }

@@ -9,7 +9,7 @@ pub(crate) mod bandcheck;
 mod collect;
 mod play;
 mod publish;
-mod socket;
+pub(crate) mod socket;
 
 use std::io;
 use std::net::SocketAddr;

@@ -13,7 +13,7 @@ use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{Context, Poll, ready};
 
 use bytes::BytesMut;
 use tokio::io::{AsyncRead, Interest, ReadBuf};
@@ -46,15 +46,7 @@ impl Socket {
     /// Waits for input and appends it to `input`; gives how many bytes came, 0 at the end. Cancel safe.
     pub(super) async fn read(&mut self, input: &mut BytesMut) -> io::Result<usize> {
         let (reader, _) = self.open()?;
-        poll_fn(|cx| {
-            SCRATCH.with_borrow_mut(|scratch| {
-                let mut read = ReadBuf::new(scratch);
-                ready!(Pin::new(&mut *reader).poll_read(cx, &mut read))?;
-                append(input, read.filled());
-                Poll::Ready(Ok(read.filled().len()))
-            })
-        })
-        .await
+        poll_fn(|cx| poll_block(Pin::new(&mut *reader), cx, input)).await
     }
 
     /// Takes the socket out of the event queue. `false`: somebody else still uses it.
@@ -139,6 +131,20 @@ impl Socket {
             _ => Err(io::ErrorKind::NotConnected.into()),
         }
     }
+}
+
+/// Reads once and appends that to `input`, in a block of exactly that size; gives how many bytes came, 0 at the end.
+pub(crate) fn poll_block(
+    reader: Pin<&mut impl AsyncRead>,
+    cx: &mut Context<'_>,
+    input: &mut BytesMut,
+) -> Poll<io::Result<usize>> {
+    SCRATCH.with_borrow_mut(|scratch| {
+        let mut read = ReadBuf::new(scratch);
+        ready!(reader.poll_read(cx, &mut read))?;
+        append(input, read.filled());
+        Poll::Ready(Ok(read.filled().len()))
+    })
 }
 
 /// Adds to what is left of earlier input, in a block of exactly that size.

@@ -1,0 +1,22 @@
+//! This server as a client of others: what it takes from them and gives to them.
+//!
+//! - [`target`]: which server and which stream is meant.
+//! - [`dial`]: names, connections, TLS.
+//! - [`client`]: RTMP on such a connection: [`Incoming`](client::Incoming) plays, [`Outgoing`](client::Outgoing)
+//!   publishes; whoever drives one owns it and waits for it.
+//! - [`push`]: the same as a handle that takes frames and never waits, with a task behind it.
+//!
+//! ```text
+//! let target = Target::parse("rtmp://example.com/live/stream?token=x")?;
+//! let push = Push::start(&ctx.tasks, &ctx.dialer, target, client::Options::default());
+//! push.put(kind, timestamp, payload)?;          // an error says why it has ended; start another one
+//! drop(push);                                   // sends what is in line, takes leave
+//! ```
+
+pub(crate) mod client;
+pub(crate) mod dial;
+pub(crate) mod push;
+pub(crate) mod target;
+
+#[cfg(test)]
+mod tests;
