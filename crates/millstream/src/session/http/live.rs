@@ -105,7 +105,7 @@ pub(super) fn head(format: Format) -> Response<Reply> {
     let mut response = Response::new(Reply::default());
     let content_type = HeaderValue::from_static(format.content_type());
     response.headers_mut().insert(header::CONTENT_TYPE, content_type);
-    reply::finish(response, false)
+    response
 }
 
 /// Serves one viewer to its end.

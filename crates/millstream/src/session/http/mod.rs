@@ -1,6 +1,6 @@
 //! An HTTP connection, of the API or of the delivery server.
 //!
-//! hyper speaks HTTP/1 for both. A request for a live stream is different: its handler stays pending and
+//! hyper speaks HTTP/1 for both; who answers a request is in [`dispatch`]. A request for a live stream is different: its handler stays pending and
 //! tells the connection's task, which takes the socket out of hyper and seats it in a shard of the fan-out
 //! ([`live`]). That is possible on fresh, kept-alive and pipelined connections alike, because hyper writes
 //! nothing for a request whose handler has not answered.
@@ -9,37 +9,33 @@
 //! requests by [`IDLE`], the time for an answer by [`patience::ANSWER`]; bodies of requests are not read.
 
 mod auth;
+mod dispatch;
 mod live;
 mod mount;
 mod patience;
+mod pieces;
 pub(crate) mod reply;
 mod shelved;
 
 use std::convert::Infallible;
-use std::future::{Future, pending, poll_fn};
+use std::future::{pending, poll_fn};
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Version};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::Context;
-use super::admit;
-use crate::api;
-use crate::clients::{Peer, Traffic};
-use crate::metrics;
-use crate::wire::Body;
+use dispatch::Answer;
 use patience::Patient;
 pub(crate) use reply::Reply;
 
@@ -106,7 +102,8 @@ where
     let (to_live, live) = oneshot::channel();
     let to_live = Mutex::new(Some(to_live));
     let connection = Arc::new(Connection { ctx, cid, door, local, peer, to_live });
-    let service = service_fn(move |request| handle(connection.clone(), request));
+    // Boxed, because each future around it would have room for it twice.
+    let service = service_fn(move |request| Box::pin(handle(connection.clone(), request)));
     let mut http = http1::Builder::new()
         .timer(TokioTimer::new())
         .title_case_headers(true)
@@ -140,91 +137,19 @@ struct Connection {
     to_live: Mutex<Option<oneshot::Sender<live::Request>>>,
 }
 
-type Handled = Pin<Box<dyn Future<Output = Result<hyper::Response<Reply>, Infallible>> + Send>>;
-
-fn handle(connection: Arc<Connection>, request: Request<Incoming>) -> Handled {
-    Box::pin(async move {
-        info!("HTTP {} {}", request.method(), crate::log::Redacted(&request.uri().to_string()));
-        let config = connection.ctx.config.load_full();
-        let is_api = api::owns(connection.door, request.uri().path());
-        let crossdomain = match connection.door {
-            Door::Api => config.http_api.crossdomain,
-            Door::Delivery => config.http_server.crossdomain,
-            Door::Both if is_api => config.http_api.crossdomain,
-            Door::Both => config.http_server.crossdomain,
-            Door::Exporter => false,
-        };
-        let cors = crossdomain && request.headers().contains_key(header::ORIGIN);
-        if request.method() == Method::OPTIONS {
-            return Ok(reply::options(crossdomain, cors));
-        }
-        if connection.door == Door::Exporter {
-            let answer = match (request.method(), request.uri().path()) {
-                (&Method::GET | &Method::HEAD, "/metrics") => metrics::serve(&connection.ctx).await,
-                (_, "/metrics") => reply::not_allowed("GET, HEAD"),
-                _ => reply::not_found(),
-            };
-            return Ok(reply::finish(answer, cors));
-        }
-        if is_api {
-            if !auth::permits(&config.http_api.auth, request.uri().path(), request.headers()) {
-                return Ok(reply::finish(auth::challenge(), cors));
+async fn handle(
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<hyper::Response<Reply>, Infallible> {
+    info!("HTTP {} {}", request.method(), crate::log::Redacted(&request.uri().to_string()));
+    match dispatch::answer(&connection, &request).await {
+        Answer::Whole(response) => Ok(response),
+        Answer::Live(request) => {
+            if let Some(to_live) = connection.to_live.lock().take() {
+                let _ = to_live.send(*request);
             }
-            let answer = api::answer(&connection.ctx, connection.local, connection.peer, &request).await;
-            return Ok(reply::finish(answer, cors));
-        }
-        let Some((asked, format)) = mount::find(&config, &request) else {
-            let answer = shelved::answer(&connection, &config, &request).await;
-            return Ok(reply::finish(answer.unwrap_or_else(reply::not_found), cors));
-        };
-        if request.method() == Method::HEAD {
-            return Ok(reply::finish(live::head(format), cors));
-        }
-        if request.method() != Method::GET {
-            return Ok(reply::finish(reply::not_allowed("GET, HEAD, OPTIONS"), cors));
-        }
-        let body = if request.version() >= Version::HTTP_11 { Body::Chunked } else { Body::Bare };
-        let peer = connection.describe(&asked, &request);
-        let playing = match admit::play(&connection.ctx, &peer, asked).await {
-            Ok(playing) => playing,
-            Err(refusal) => {
-                connection.ctx.metrics.ended(refusal.code());
-                warn!("serve error code={} : {refusal}", refusal.code());
-                return Ok(reply::finish(reply::refused(refusal), cors));
-            }
-        };
-        // A reload that came in between has ended all viewers it found; this one it could not find.
-        if !playing.vhost.http_remux.enabled {
-            return Ok(reply::finish(reply::not_found(), cors));
-        }
-        if let Some(to_live) = connection.to_live.lock().take() {
-            let _ = to_live.send(live::Request { playing, format, body, cors });
-        }
-        // The socket is taken out of hyper, and this future is dropped with it.
-        pending().await
-    })
-}
-
-impl Connection {
-    /// Who wants to play, in the terms of an RTMP client.
-    fn describe<B>(&self, asked: &admit::Request, request: &Request<B>) -> Peer {
-        let traffic = Traffic::default();
-        traffic.add_received(head_size(request));
-        let page_url = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
-        Peer {
-            id: self.cid,
-            ip: self.peer.ip(),
-            tc_url: format!("rtmp://{}/{}", asked.vhost, asked.app).into(),
-            page_url: page_url.unwrap_or_default().into(),
-            swf_url: Arc::default(),
-            traffic: Arc::new(traffic),
+            // The socket is taken out of hyper, and this future is dropped with it.
+            pending().await
         }
     }
-}
-
-/// The size of a request's head as most clients write it; hyper does not tell.
-fn head_size<B>(request: &Request<B>) -> usize {
-    let line = request.method().as_str().len() + request.uri().to_string().len() + " HTTP/1.1\r\n".len() + 1;
-    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
-    line + headers.sum::<usize>() + 2
 }

@@ -1,15 +1,71 @@
 //! Answers that hyper sends: everything but live streams.
 
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use bytes::Bytes;
-use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
 
+use super::pieces::Pieces;
 use crate::identity;
 use crate::session::admit::Refusal;
 
-/// A whole body; nothing here streams.
-pub(crate) type Reply = Full<Bytes>;
+/// The body of an answer.
+pub(crate) enum Reply {
+    /// It is in memory; what was sent of it is gone.
+    Whole(Bytes),
+    /// A file, or a part of one.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the file server"))]
+    File(Pieces),
+}
+
+impl Default for Reply {
+    fn default() -> Self {
+        Self::Whole(Bytes::new())
+    }
+}
+
+impl<T: Into<Bytes>> From<T> for Reply {
+    fn from(whole: T) -> Self {
+        Self::Whole(whole.into())
+    }
+}
+
+impl Body for Reply {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
+            Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
+            Self::File(pieces) => pieces.poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left() == 0
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.left())
+    }
+}
+
+impl Reply {
+    fn left(&self) -> u64 {
+        match self {
+            Self::Whole(bytes) => bytes.len() as u64,
+            Self::File(pieces) => pieces.left(),
+        }
+    }
+}
 
 /// The cross-origin headers of SRS, sent when a request names its origin.
 pub(super) const CORS: [(&str, &str); 4] = [
@@ -28,7 +84,7 @@ pub(crate) fn text(
     content_type: &'static str,
     body: impl Into<Bytes>,
 ) -> Response<Reply> {
-    let mut response = Response::new(Full::new(body.into()));
+    let mut response = Response::new(Reply::Whole(body.into()));
     *response.status_mut() = status;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
@@ -61,11 +117,11 @@ pub(crate) fn not_allowed(allow: &'static str) -> Response<Reply> {
 }
 
 /// The answer to OPTIONS: empty and good where cross-origin requests are allowed, else refused.
-pub(super) fn options(crossdomain: bool, cors: bool) -> Response<Reply> {
+pub(super) fn options(crossdomain: bool) -> Response<Reply> {
     let status = if crossdomain { StatusCode::OK } else { StatusCode::METHOD_NOT_ALLOWED };
-    let mut response = Response::new(Full::default());
+    let mut response = Response::new(Reply::default());
     *response.status_mut() = status;
-    finish(response, cors)
+    response
 }
 
 /// Adds what all answers have.

@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use mill_config::model::Snapshot;
@@ -73,7 +72,7 @@ async fn read(path: PathBuf) -> Option<Bytes> {
 }
 
 fn describe(item: &Item, status: StatusCode, body: Bytes) -> Response<Reply> {
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Reply::Whole(body));
     *response.status_mut() = status;
     let caching = match item.file.caching {
         Caching::Revalidate => "no-cache".to_owned(),
