@@ -1,8 +1,8 @@
 //! One argument's text to a value, as leniently as SRS reads it.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::model::Network;
+use crate::model::{Destination, Network};
 use crate::spec::{Kind, Row};
 
 /// A number at the head of a text, and whether more text follows it.
@@ -115,6 +115,87 @@ pub(crate) fn network(text: &str) -> Result<Network, BadRule> {
         }
         _ => Ok(Network { address: given, prefix }),
     }
+}
+
+/// Why a text is no destination of a forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadDestination {
+    /// Something else than `rtmp` or `rtmps` stands before `://`.
+    #[error("streams are sent to `rtmp://` and `rtmps://`")]
+    Scheme,
+    /// The host is missing or has something in it that no host has.
+    #[error("the host is none")]
+    Host,
+    /// What follows the colon.
+    #[error("a port is a number from 1 to 65535")]
+    Port,
+    /// App or stream.
+    #[error("app and stream are none")]
+    Path,
+}
+
+/// Longest app and stream with its parameters, in bytes: parameters carry tokens.
+const MAX_DESTINATION: usize = 8192;
+
+/// Reads where streams are sent to: `host[:port]`, or a URL of RTMP, whole or without its end.
+pub(crate) fn destination(text: &str) -> Result<Destination, BadDestination> {
+    let (tls, rest) = match text.split_once("://") {
+        None => (None, text),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("rtmp") => (Some(false), rest),
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("rtmps") => (Some(true), rest),
+        Some(_) => return Err(BadDestination::Scheme),
+    };
+    let (authority, path) = match (tls, rest.split_once('/')) {
+        (Some(_), Some((authority, path))) => (authority, path),
+        _ => (rest, ""),
+    };
+    let tls = tls.unwrap_or(false);
+    let (host, port) = match authority.rfind(':').filter(|colon| !authority[*colon..].contains(']')) {
+        Some(colon) => (&authority[..colon], Some(&authority[colon + 1..])),
+        None => (authority, None),
+    };
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').filter(|rest| rest.parse::<Ipv6Addr>().is_ok()),
+        None => Some(host).filter(|host| {
+            let strange = |c: char| c.is_whitespace() || c.is_control() || "/?#@:[]\\".contains(c);
+            !host.is_empty() && !host.contains(strange)
+        }),
+    };
+    let host = host.ok_or(BadDestination::Host)?.to_owned();
+    let port = match port {
+        None if tls => Destination::TLS_PORT,
+        None => 1935,
+        // `u16::from_str` would take a plus sign too.
+        Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
+            text.parse().ok().filter(|&port| port > 0).ok_or(BadDestination::Port)?
+        }
+        Some(_) => return Err(BadDestination::Port),
+    };
+    let (app, stream) = app_and_stream(path)?;
+    Ok(Destination { tls, host, port, app, stream })
+}
+
+/// Takes the path of a URL apart. The stream is its last level; parameters belong to the stream, except in SRS's
+/// `app?vhost=v/stream`.
+fn app_and_stream(path: &str) -> Result<(Option<String>, Option<String>), BadDestination> {
+    let bad_level = |level: &str| matches!(level, "" | "." | "..");
+    if path.is_empty() {
+        return Ok((None, None));
+    }
+    if path.len() > MAX_DESTINATION || path.contains(|c: char| c.is_control() || c.is_whitespace()) {
+        return Err(BadDestination::Path);
+    }
+    let names = path.find('?').unwrap_or(path.len());
+    let split = path[..names].rfind('/').or_else(|| path.rfind('/'));
+    let (app, stream) = match split {
+        Some(at) => (&path[..at], Some(&path[at + 1..])),
+        None => (path, None),
+    };
+    let name = |text: &str| text.split('?').next().unwrap_or_default().to_owned();
+    if name(app).split('/').any(bad_level) || stream.is_some_and(|stream| bad_level(&name(stream))) {
+        return Err(BadDestination::Path);
+    }
+    Ok((Some(app.to_owned()), stream.map(str::to_owned)))
 }
 
 #[cfg(test)]

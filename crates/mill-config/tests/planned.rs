@@ -37,10 +37,6 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.http_static
         vhost.http_static.enabled vhost.http_static.mount vhost.http_static.dir
     "),
-    ("forward", "
-        vhost.forward
-        vhost.forward.enabled vhost.forward.destination vhost.forward.backend
-    "),
     ("GB28181", "
         stream_caster.sip
         stream_caster.sip.enabled stream_caster.sip.listen stream_caster.sip.timeout

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 use crate::ffmpeg::BadEngine;
-use crate::model::{Engine, Rule};
+use crate::model::{Destination, Engine, Rule};
 use crate::report::{Diagnostic, Report, quoted};
 use crate::source::Span;
 use crate::value::{self, BadRule};
@@ -154,6 +154,7 @@ impl Rules<'_> {
             self.processes(&vhost);
             self.access(&vhost);
             self.callbacks(&vhost.block("http_hooks"));
+            self.forward(&vhost.block("forward"));
             let publish = vhost.block("publish");
             if vhost.block("forward").is_on("enabled") && publish.number("kickoff_for_idle") > 0.0 {
                 let message = "`kickoff_for_idle` would drop publishers whose streams are only forwarded";
@@ -243,13 +244,34 @@ impl Rules<'_> {
             return;
         }
         for name in ["on_connect", "on_close", "on_publish", "on_unpublish", "on_play", "on_stop"] {
-            for word in hooks.given(name).map_or(&[][..], |directive| &directive.args) {
-                let rest = word.text.strip_prefix("http://").or_else(|| word.text.strip_prefix("https://"));
-                if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#', ':'])) {
-                    let message = format!("{} is no URL that can be called", quoted(&word.text));
-                    self.error(word.span, message, "write `http://host[:port]/path` or `https://…`");
-                }
+            self.callable(hooks, name);
+        }
+    }
+
+    fn callable(&mut self, block: &View<'_>, name: &str) {
+        for word in block.given(name).map_or(&[][..], |directive| &directive.args) {
+            let rest = word.text.strip_prefix("http://").or_else(|| word.text.strip_prefix("https://"));
+            if rest.is_none_or(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#', ':'])) {
+                let message = format!("{} is no URL that can be called", quoted(&word.text));
+                self.error(word.span, message, "write `http://host[:port]/path` or `https://…`");
             }
+        }
+    }
+
+    fn forward(&mut self, forward: &View<'_>) {
+        if !forward.is_on("enabled") {
+            return;
+        }
+        self.callable(forward, "backend");
+        for word in forward.given("destination").map_or(&[][..], |directive| &directive.args) {
+            if let Err(error) = Destination::parse(&word.text) {
+                let message = format!("{} is no destination: {error}", quoted(&word.text));
+                self.error(word.span, message, "write `host`, `host:port` or `rtmp://host/app/stream`");
+            }
+        }
+        if forward.list("destination").is_empty() && forward.text("backend").is_empty() {
+            let message = "`forward` without a `destination` or `backend` sends nothing";
+            self.warning(at(forward, "enabled"), message, "");
         }
     }
 

@@ -333,8 +333,29 @@ fn clusters() {
     warnings("vhost a { cluster { mode remote; } }", &["1:26: an edge without `origin` has no streams"]);
     errors("vhost a { cluster { origin_cluster on; } }", &["1:36: `origin_cluster` needs `coworkers`"]);
     errors(
-        "vhost a { forward { enabled on; } publish { kickoff_for_idle 3; } }",
-        &["1:62: `kickoff_for_idle` would drop publishers whose streams are only forwarded"],
+        "vhost a { forward { enabled on; backend http://h; } publish { kickoff_for_idle 3; } }",
+        &["1:80: `kickoff_for_idle` would drop publishers whose streams are only forwarded"],
+    );
+}
+
+#[test]
+fn forwards() {
+    warnings("vhost a { forward { destination http://h; } }", &[]);
+    warnings("vhost a { forward { enabled on; destination h 10.0.0.1:1936 rtmps://h/[app]/[stream]; } }", &[]);
+    warnings(
+        "vhost a { forward { enabled on; } }",
+        &["1:29: `forward` without a `destination` or `backend` sends nothing"],
+    );
+    errors(
+        "vhost a { forward { enabled on; destination a http://h b:x; } }",
+        &[
+            "1:47: `http://h` is no destination: streams are sent to `rtmp://` and `rtmps://`",
+            "1:56: `b:x` is no destination: a port is a number from 1 to 65535",
+        ],
+    );
+    errors(
+        "vhost a { forward { enabled on; backend h:80; } }",
+        &["1:41: `h:80` is no URL that can be called"],
     );
 }
 

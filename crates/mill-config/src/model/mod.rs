@@ -8,6 +8,7 @@ mod access;
 mod caster;
 mod dvr;
 mod exporter;
+mod forward;
 mod global;
 mod http;
 mod http_hooks;
@@ -30,6 +31,7 @@ pub use self::access::{Bandcheck, Network, Refer, Rule, Security, Who};
 pub use self::caster::{CasterProtocol, StreamCaster};
 pub use self::dvr::{Dvr, DvrPlan};
 pub use self::exporter::Exporter;
+pub use self::forward::{Destination, Forward};
 pub use self::global::Global;
 pub use self::http::{Auth, HttpApi, HttpServer, Https, RawApi};
 pub use self::http_hooks::HttpHooks;
@@ -41,6 +43,7 @@ pub use self::programs::{Engine, Exec, Flag, Ingest, IngestInput, InputKind, Tra
 pub use self::publish::Publish;
 pub use self::secret::Secret;
 pub use self::vhost::Vhost;
+pub use crate::value::BadDestination;
 
 use crate::diff::Changes;
 use crate::spec::{self, Effect, Kind, Row, Unit};

@@ -1,6 +1,8 @@
 //! A virtual host.
 
-use super::{Bandcheck, Dvr, Exec, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer, Security, Transcode};
+use super::{
+    Bandcheck, Dvr, Exec, Forward, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer, Security, Transcode,
+};
 
 super::block! {
     /// `vhost`.
@@ -40,5 +42,7 @@ super::block! {
         ingest: Vec<Ingest> = "ingest",
         /// Programs that recode streams.
         transcode: Vec<Transcode> = "transcode",
+        /// Copies to other servers.
+        forward: Forward = "forward",
     }
 }

@@ -1,13 +1,12 @@
 //! `vhost.cluster` and `vhost.forward`: streams from and to other servers.
 
 use super::Effect::{NewSessions, RestartsComponent};
-use super::Kind::{BoolOff, BoolOn, List, Text, Word};
+use super::Kind::{BoolOff, BoolOn, List, Path, Text, Word};
 use super::Otherwise::ReadAs;
-use super::Status::Planned;
+use super::Status::{Implemented, Planned};
 use super::{Row, Status, row};
 
 pub(super) const EDGE: Status = Planned("edge");
-pub(super) const FORWARDING: Status = Planned("forward");
 const ORIGIN_CLUSTER: Status = Planned("origin cluster");
 
 pub(super) const CLUSTER: &[Row] = &[
@@ -23,7 +22,8 @@ pub(super) const CLUSTER: &[Row] = &[
 ];
 
 pub(super) const FORWARD: &[Row] = &[
-    row("enabled", BoolOff, "off", FORWARDING, RestartsComponent, "Send copies."),
-    row("destination", List, "", FORWARDING, RestartsComponent, "Servers, `host[:port]`, that all get every stream.").example("127.0.0.1:1936 127.0.0.1:1937"),
-    row("backend", Text, "", FORWARDING, RestartsComponent, "URL asked for the destinations of each stream.").example("http://127.0.0.1:8085/api/v1/forward"),
+    row("enabled", BoolOff, "off", Implemented, RestartsComponent, "Send copies."),
+    row("destination", List, "", Implemented, RestartsComponent, "Servers that all get every stream: `host[:port]`, or a URL of `rtmp` or `rtmps`, in whose path `[vhost]`, `[app]` and `[stream]` are replaced.").example("127.0.0.1:1936 rtmps://cdn.example.com/[app]/[stream]"),
+    row("backend", Text, "", Implemented, RestartsComponent, "URL asked for the destinations of each stream, instead of `destination`.").example("http://127.0.0.1:8085/api/v1/forward"),
+    row("ca", Path, "", Implemented, RestartsComponent, "File of certificates, in PEM form, that are trusted for `rtmps`; those of the system if not given.").example("./conf/ca.pem"),
 ];

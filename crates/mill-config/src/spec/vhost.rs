@@ -16,7 +16,7 @@ pub(super) const VHOST: &[Row] = &[
     block("play", play::PLAY, Implemented, AtOnce, "How players are served."),
     block("publish", publish::PUBLISH, Implemented, AtOnce, "How publishers are served."),
     block("cluster", cluster::CLUSTER, cluster::EDGE, NewSessions, "Edge and origin."),
-    block("forward", cluster::FORWARD, cluster::FORWARDING, RestartsComponent, "Copies of all streams to other servers."),
+    block("forward", cluster::FORWARD, Implemented, RestartsComponent, "Copies of all streams to other servers."),
     block("refer", access::REFER, Implemented, NewSessions, "Who may link here."),
     block("security", access::SECURITY, Implemented, NewSessions, "Who may publish and play, by address."),
     block("bandcheck", access::BANDCHECK, Implemented, NewSessions, "Bandwidth tests."),
