@@ -4,7 +4,8 @@
 //! running GOP or what begins next, then every frame as it comes. The publisher appends and never waits; a stream
 //! that nobody taps pays for an empty list. An output that does not keep up finds its line no longer than
 //! [`TapOptions`] allows: what would not fit is left out, it is told so by [`Tapped::Lagged`] in the place of the
-//! gap, and goes on with the headers and the next frame newcomers start at. A tap belongs to one publish and ends
+//! gap, and goes on with the headers and the next frame newcomers start at. What is left out is the newest, or,
+//! for whom that counts most ([`Outlet::live_tap`]), everything before the newest keyframe. A tap belongs to one publish and ends
 //! with it, after its last frame; whoever taps ends it by dropping it.
 //!
 //! Payloads are slices of what the publisher's task has read; as all of them stand in the line, it holds about
@@ -13,7 +14,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
-use mill_media::frame::{Frame, Millis};
+use mill_media::frame::{Frame, FrameKind, Millis};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -62,7 +63,16 @@ impl Outlet {
 
     /// A tap; `None` if the publish has ended.
     pub fn tap(&self, options: TapOptions) -> Option<Tap> {
-        let line = Arc::new(Line::new(options));
+        self.attach(options, false)
+    }
+
+    /// A tap for live viewers behind it: when the line is full, what is old makes room for what is new.
+    pub fn live_tap(&self, options: TapOptions) -> Option<Tap> {
+        self.attach(options, true)
+    }
+
+    fn attach(&self, options: TapOptions, live: bool) -> Option<Tap> {
+        let line = Arc::new(Line::new(options, live));
         self.stream.attach(self.publish, &line).then_some(Tap(line))
     }
 }
@@ -75,9 +85,20 @@ impl Tap {
     /// Waits until there is something and takes all of it; `false` when nothing more will come.
     /// May be dropped while it waits: nothing is lost.
     pub async fn next(&mut self, into: &mut Vec<Tapped>) -> bool {
+        self.next_some(into, usize::MAX).await
+    }
+
+    /// Takes what is there; `false` when nothing more will come.
+    pub fn take(&mut self, into: &mut Vec<Tapped>) -> bool {
+        self.take_some(into, usize::MAX)
+    }
+
+    /// As [`Self::next`], but takes no more once it has `bytes` of payload: for an output that may be slow, so that
+    /// what it cannot take yet stays in line and is left out if there is too much of it.
+    pub async fn next_some(&mut self, into: &mut Vec<Tapped>, bytes: usize) -> bool {
         loop {
             let before = into.len();
-            let open = self.take(into);
+            let open = self.take_some(into, bytes);
             if into.len() > before {
                 return true;
             }
@@ -88,12 +109,19 @@ impl Tap {
         }
     }
 
-    /// Takes what is there; `false` when nothing more will come.
-    pub fn take(&mut self, into: &mut Vec<Tapped>) -> bool {
+    fn take_some(&mut self, into: &mut Vec<Tapped>, bytes: usize) -> bool {
         let mut queue = self.0.queue.lock();
-        into.extend(queue.items.drain(..));
-        queue.bytes = 0;
-        !queue.ended
+        let mut taken = 0;
+        while taken < bytes
+            && let Some(item) = queue.items.pop_front()
+        {
+            if let Tapped::Frame(frame) = &item {
+                taken += frame.payload.len();
+            }
+            into.push(item);
+        }
+        queue.bytes -= taken;
+        !queue.ended || !queue.items.is_empty()
     }
 }
 
@@ -101,6 +129,8 @@ impl Tap {
 #[derive(Debug)]
 pub(crate) struct Line {
     options: TapOptions,
+    /// The old makes room for the new.
+    live: bool,
     moved: Notify,
     queue: Mutex<Queue>,
 }
@@ -115,8 +145,8 @@ struct Queue {
 }
 
 impl Line {
-    fn new(options: TapOptions) -> Self {
-        Self { options, moved: Notify::new(), queue: Mutex::default() }
+    fn new(options: TapOptions, live: bool) -> Self {
+        Self { options, live, moved: Notify::new(), queue: Mutex::default() }
     }
 
     pub(crate) fn wants_gop(&self) -> bool {
@@ -126,7 +156,11 @@ impl Line {
     /// Puts a frame in line; `place` and `headers` are for the one that has to find its way back.
     pub(crate) fn push(&self, frame: &Frame, place: Place, headers: &Headers) {
         let mut queue = self.queue.lock();
-        let has_room = queue.has_room(frame, &self.options);
+        let mut has_room = queue.has_room(frame, &self.options);
+        if !has_room && self.live && (queue.missed == 0 || place == Place::Start) {
+            queue.skip(headers);
+            has_room = queue.has_room(frame, &self.options);
+        }
         if queue.missed > 0 || !has_room {
             let frames = queue.missed;
             if frames == 0 || place != Place::Start || !has_room {
@@ -167,6 +201,37 @@ impl Queue {
         first.is_none_or(|first| {
             self.bytes + frame.payload.len() <= options.max_bytes && frame.dts - first <= options.max_time
         })
+    }
+
+    /// Leaves out what stands before the newest keyframe; if nothing does, or there is none, all of it.
+    fn skip(&mut self, headers: &Headers) {
+        let frames = |items: &VecDeque<Tapped>| {
+            let count = items.iter().map(|item| match item {
+                Tapped::Frame(frame) => u64::from(!frame.kind.is_header()),
+                Tapped::Lagged { frames } => *frames,
+            });
+            count.sum::<u64>()
+        };
+        let key = |item: &Tapped| match item {
+            Tapped::Frame(frame) => (frame.kind == FrameKind::Keyframe).then_some(frame.dts),
+            Tapped::Lagged { .. } => None,
+        };
+        let newest = self.items.iter().rposition(|item| key(item).is_some()).unwrap_or(self.items.len());
+        let mut rest = self.items.split_off(newest);
+        let mut left_out = frames(&self.items);
+        if left_out == 0 {
+            left_out = frames(&rest);
+            rest.clear();
+        }
+        self.items.clear();
+        self.bytes = 0;
+        let Some(start) = rest.front().and_then(key) else {
+            self.missed += left_out;
+            return;
+        };
+        self.add(Tapped::Lagged { frames: left_out });
+        headers.frames(start).for_each(|header| self.add(Tapped::Frame(header)));
+        rest.into_iter().for_each(|item| self.add(item));
     }
 
     fn add(&mut self, item: Tapped) {

@@ -1885,6 +1885,46 @@ mod taps {
     }
 
     #[test]
+    fn for_live_viewers_the_old_makes_room_for_the_new() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub);
+        let options = TapOptions { max_time: 100, ..ALL };
+        let mut tap = publisher.outlet().live_tap(options).unwrap();
+        push(&mut publisher, &[(VideoHeader, 0), (Keyframe, 0), (Video, 40), (Keyframe, 80), (Video, 120)]);
+        assert_eq!(take(&mut tap).0, "-2 V80 K80 v120", "from the newest keyframe on");
+        push(&mut publisher, &[(Keyframe, 160), (Video, 200), (Video, 240), (Video, 280), (Video, 320)]);
+        assert_eq!(take(&mut tap).0, "", "a group that is too long alone is left out");
+        push(&mut publisher, &[(Keyframe, 360), (Video, 400)]);
+        assert_eq!(take(&mut tap).0, "-5 V360 K360 v400");
+        // Nobody reads for long: what is in line stays new.
+        for at in (440..10_000).step_by(40) {
+            push(&mut publisher, &[(if at % 80 == 0 { Keyframe } else { Video }, at)]);
+        }
+        let (line, _) = take(&mut tap);
+        assert_eq!(line, "-237 V9920 K9920 v9960");
+        let mut sound =
+            publisher.outlet().live_tap(TapOptions { max_time: 100, from_gop: false, ..ALL }).unwrap();
+        push(&mut publisher, &[(Audio, 10_000), (Audio, 10_040), (Audio, 10_200)]);
+        drop(publisher);
+        assert_eq!(take(&mut sound), ("-3".into(), false));
+    }
+
+    #[test]
+    fn who_takes_some_leaves_the_rest_in_line() {
+        let hub = Hub::default();
+        let mut publisher = publish(&hub);
+        let mut tap = publisher.outlet().tap(TapOptions { max_bytes: 40, ..ALL }).unwrap();
+        push(&mut publisher, &[(Keyframe, 0), (Video, 40), (Video, 80), (Video, 120)]);
+        let mut some = Vec::new();
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(pin!(tap.next_some(&mut some, 15)).poll(&mut context), Poll::Ready(true));
+        assert_eq!(some.len(), 2, "until there are 15 bytes");
+        push(&mut publisher, &[(Video, 160), (Video, 200)]);
+        drop(publisher);
+        assert_eq!(take(&mut tap), ("v80 v120 v160 v200".into(), false), "there was room again");
+    }
+
+    #[test]
     fn one_frame_fits_however_large_it_is() {
         let hub = Hub::default();
         let mut publisher = publish(&hub);

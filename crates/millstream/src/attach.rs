@@ -19,6 +19,8 @@ use tracing::warn;
 
 use crate::clients::Peer;
 use crate::output::dvr::{self, Recordings};
+use crate::relay::forward::{self, Forwards};
+use crate::relay::via::Via;
 use crate::reload::Config;
 use crate::tasks::Tasks;
 
@@ -29,6 +31,8 @@ pub(crate) struct Source {
     pub(crate) peer: Peer,
     /// Parameters with their question mark, or empty.
     pub(crate) param: String,
+    /// The servers it has come through.
+    pub(crate) via: Via,
 }
 
 impl Source {
@@ -45,6 +49,7 @@ pub(crate) struct Outputs {
     /// Outlive the sessions' tasks, for what they have to finish.
     tasks: Tasks,
     pub(crate) recordings: Arc<Recordings>,
+    pub(crate) forwards: Arc<Forwards>,
 }
 
 /// What runs beside one publish.
@@ -53,6 +58,10 @@ struct Entry {
     /// What the API wants, whatever `dvr_apply` says.
     record: Option<bool>,
     recording: Option<dvr::Running>,
+    forwards: Vec<forward::Running>,
+    /// What the backend of forwards said.
+    answer: Option<forward::Answer>,
+    asking: Option<forward::Asking>,
 }
 
 impl Entry {
@@ -60,6 +69,7 @@ impl Entry {
     fn settle(&mut self, config: &Snapshot, outputs: &Outputs) {
         let name = &self.source.stream().vhost;
         let vhost = config.vhosts.iter().find(|vhost| vhost.name == *name && vhost.enabled);
+        self.settle_forwards(vhost, outputs);
         let stream = self.source.stream();
         // Only where the configuration wants files at all.
         let recorded = |vhost: &Vhost| {
@@ -83,6 +93,57 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// The same for its forwards: what goes on is not touched.
+    fn settle_forwards(&mut self, vhost: Option<&Arc<Vhost>>, outputs: &Outputs) {
+        let vhost = vhost.filter(|vhost| vhost.forward.enabled);
+        let Some(vhost) = vhost else {
+            (self.asking, self.answer) = (None, None);
+            return self.forwards.clear();
+        };
+        let conf = &vhost.forward;
+        let wanted = match &self.answer {
+            _ if conf.backend.is_empty() => {
+                self.asking = None;
+                &conf.destinations
+            }
+            Some(answer) if answer.backend == conf.backend => {
+                self.asking = None;
+                &answer.destinations
+            }
+            _ => return self.ask(vhost, outputs),
+        };
+        self.forwards.retain(|running| wanted.contains(running.destination()) && running.goes_on_under(conf));
+        for destination in wanted {
+            if self.forwards.iter().all(|running| running.destination() != destination) {
+                let (shared, source) = (&outputs.forwards, &self.source);
+                let running = forward::Running::start(shared, &outputs.tasks, source, vhost, destination);
+                self.forwards.extend(running);
+            }
+        }
+    }
+
+    /// A reload has brought a backend. Until it answers, all stays as it is.
+    fn ask(&mut self, vhost: &Arc<Vhost>, outputs: &Outputs) {
+        if self.asking.as_ref().is_some_and(|asking| asking.backend == vhost.forward.backend) {
+            return;
+        }
+        let (table, conf, client) = (outputs.clone(), vhost.clone(), self.source.peer.id);
+        let answered = move |answer: forward::Answer| table.answered(client, &conf, answer);
+        let (shared, source) = (&outputs.forwards, &self.source);
+        self.asking = Some(forward::Asking::start(shared, &outputs.tasks, source, vhost, answered));
+    }
+}
+
+/// A stream that is sent to another server.
+pub(crate) struct Forwarded {
+    pub(crate) stream: StreamId,
+    pub(crate) client: u64,
+    /// Where to, without secrets.
+    pub(crate) url: String,
+    pub(crate) status: forward::Status,
+}
+
 /// What is known about the recording of a publish.
 pub(crate) struct Shown {
     pub(crate) stream: StreamId,
@@ -93,9 +154,9 @@ pub(crate) struct Shown {
 
 impl Outputs {
     /// `tasks` lends its ids only.
-    pub(crate) fn new(tasks: &Tasks, recordings: Recordings) -> Self {
-        let tasks = tasks.apart();
-        Self { table: Arc::default(), recordings: Arc::new(recordings), tasks }
+    pub(crate) fn new(tasks: &Tasks, recordings: Recordings, forwards: Forwards) -> Self {
+        let (recordings, forwards) = (Arc::new(recordings), Arc::new(forwards));
+        Self { table: Arc::default(), recordings, forwards, tasks: tasks.apart() }
     }
 
     /// Tasks for what has to be finished after the sessions.
@@ -103,10 +164,17 @@ impl Outputs {
         &self.tasks
     }
 
-    /// A publish has begun.
-    pub(crate) fn begin(&self, config: &Config, source: Source) -> Attached {
+    /// A publish has begun; `answer` is that of the backend, if there is one.
+    pub(crate) fn begin(&self, config: &Config, source: Source, answer: Option<forward::Answer>) -> Attached {
         let client = source.peer.id;
-        let mut entry = Entry { source: Arc::new(source), record: None, recording: None };
+        let mut entry = Entry {
+            source: Arc::new(source),
+            record: None,
+            recording: None,
+            forwards: Vec::new(),
+            answer,
+            asking: None,
+        };
         let mut table = self.table.lock();
         entry.settle(&config.load(), self);
         table.insert(client, entry);
@@ -143,6 +211,30 @@ impl Outputs {
             recording: entry.recording.as_ref().map(dvr::Running::status),
         });
         shown.collect()
+    }
+
+    /// A backend has answered, for a publish that may have ended or been given another one since.
+    fn answered(&self, client: u64, vhost: &Arc<Vhost>, answer: forward::Answer) {
+        let mut table = self.table.lock();
+        let Some(entry) = table.get_mut(&client) else { return };
+        if entry.asking.as_ref().is_some_and(|asking| asking.backend == answer.backend) {
+            entry.answer = Some(answer);
+            entry.settle_forwards(Some(vhost), self);
+        }
+    }
+
+    /// The streams that are sent to other servers.
+    pub(crate) fn forwarded(&self) -> Vec<Forwarded> {
+        let table = self.table.lock();
+        let all = table.iter().flat_map(|(&client, entry)| {
+            entry.forwards.iter().map(move |running| Forwarded {
+                stream: entry.source.stream().clone(),
+                client,
+                url: running.url().to_owned(),
+                status: running.status(),
+            })
+        });
+        all.collect()
     }
 
     /// The publishes are over: waits until outputs have finished what they had begun.

@@ -30,6 +30,7 @@ use crate::output::dvr::Recordings;
 use crate::output::shelf::Shelf;
 use crate::process::{self, Daemon, Inherited, Process};
 use crate::relay::dial::Dialer;
+use crate::relay::forward::Forwards;
 use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
 use crate::session::rtmp::Publishers;
@@ -159,7 +160,9 @@ async fn serve(
     let hooks = Hooks::new(seed);
     metrics.register("millstream_callback_seconds", "What a callback takes", hooks.latency());
     let shelf = Shelf::new(seed, &metrics);
-    let outputs = Outputs::new(&tasks, Recordings::new(hooks.clone(), &metrics));
+    let dialer = Arc::new(Dialer::new(seed));
+    let forwards = Forwards::new(dialer.clone(), hooks.clone(), identity.clone(), seed, &metrics);
+    let outputs = Outputs::new(&tasks, Recordings::new(hooks.clone(), &metrics), forwards);
     outputs.recordings.recover(outputs.tasks(), &snapshot).await;
     let (reload, requests) = reload::channel();
     let context = Arc::new(Context {
@@ -178,7 +181,7 @@ async fn serve(
         connections: Arc::new(Connections::new(max_connections)),
         system: System::new(),
         certificates,
-        dialer: Arc::new(Dialer::new(seed)),
+        dialer,
         seed,
         config: Config::new(snapshot, tree),
         reload,

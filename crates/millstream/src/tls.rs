@@ -20,12 +20,12 @@ use std::time::Duration;
 use arc_swap::ArcSwapOption;
 use mill_config::model::{Https, Snapshot};
 use parking_lot::Mutex;
-use rustls::ServerConfig;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
+use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -280,6 +280,21 @@ fn load(conf: &Https, provider: &CryptoProvider) -> Result<CertifiedKey, Error> 
         key: conf.key.clone(),
         source,
     })
+}
+
+/// The certificates in a file, to be trusted. Reads it.
+///
+/// # Errors
+/// If there is none.
+pub(crate) fn roots(path: &Path) -> Result<RootCertStore, Error> {
+    let mut roots = RootCertStore::empty();
+    let certificates = CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| Error::NoCertificate(path.to_owned()))?;
+    match roots.add_parsable_certificates(certificates) {
+        (0, _) => Err(Error::NoCertificate(path.to_owned())),
+        _ => Ok(roots),
+    }
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {

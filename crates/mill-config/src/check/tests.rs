@@ -341,7 +341,10 @@ fn clusters() {
 #[test]
 fn forwards() {
     warnings("vhost a { forward { destination http://h; } }", &[]);
-    warnings("vhost a { forward { enabled on; destination h 10.0.0.1:1936 rtmps://h/[app]/[stream]; } }", &[]);
+    warnings(
+        "vhost a { forward { enabled on; destination h 10.0.0.1:1936 rtmps://h/[app]/[stream]; } }",
+        &[],
+    );
     warnings(
         "vhost a { forward { enabled on; } }",
         &["1:29: `forward` without a `destination` or `backend` sends nothing"],

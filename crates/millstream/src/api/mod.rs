@@ -14,6 +14,7 @@ mod clients;
 mod clusters;
 mod dvrs;
 mod echo;
+mod forwards;
 mod index;
 mod openapi;
 mod raw;
@@ -63,6 +64,7 @@ pub(crate) static ROUTES: &[Route] = &[
     now("/api/v1/streams/", Get, streams::get, "the streams, or one of them").shape(enveloped::<streams::Streams>).item(enveloped::<streams::OneStream>).query(&["start", "count"]),
     now("/api/v1/clients/", GetDelete, clients::answer, "the clients by start and count, or one of them; DELETE cuts it off").shape(enveloped::<clients::Clients>).item(enveloped::<clients::OneClient>).query(&["start", "count"]),
     now("/api/v1/dvrs", Any, dvrs::answer, "the recordings; POST and DELETE begin and end that of a running stream").shape(enveloped::<dvrs::Dvrs>).query(&["vhost", "app", "stream"]),
+    now("/api/v1/forwards", Get, forwards::get, "where streams are sent to, and how that goes").shape(enveloped::<forwards::Forwards>),
     later("/api/v1/raw", Get, raw::get, "the configuration: reload, query, update").shape(open::<raw::Raw>).query(&["rpc", "scope", "value", "param", "data", "vhost"]),
     now("/api/v1/clusters", Any, clusters::answer, "where a stream is published").shape(bare::<clusters::Clusters>).query(&["vhost", "ip", "app", "stream", "coworker"]),
     now("/api/v1/callbacks", Get, callbacks::get, "how the callbacks are doing").shape(data::<callbacks::Callbacks>),

@@ -91,7 +91,7 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Calls once, and once more if the connection breaks: kept-alive ones do, and no answer is no answer.
+    /// Calls, and sees whether the answer is yes.
     pub(super) async fn call(
         &self,
         url: &Url,
@@ -99,6 +99,18 @@ impl Caller {
         body: Bytes,
         timeout: Duration,
     ) -> Result<(), Failure> {
+        accepted(&self.fetch(url, id, body, timeout).await?)
+    }
+
+    /// Calls once, and once more if the connection breaks: kept-alive ones do, and no answer is no answer. Gives what
+    /// a good answer holds.
+    pub(super) async fn fetch(
+        &self,
+        url: &Url,
+        id: &str,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Vec<u8>, Failure> {
         let called = async {
             match self.post(url, id, body.clone()).await {
                 Err(Failure::Broken(_)) => self.post(url, id, body).await,
@@ -108,7 +120,7 @@ impl Caller {
         tokio::time::timeout(timeout, called).await.unwrap_or(Err(Failure::Timeout(timeout)))
     }
 
-    async fn post(&self, url: &Url, id: &str, body: Bytes) -> Result<(), Failure> {
+    async fn post(&self, url: &Url, id: &str, body: Bytes) -> Result<Vec<u8>, Failure> {
         let http = self.http.get_or_init(client).await;
         let request = http.post(url.clone()).header(EVENT_ID, id).body(body);
         let request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -124,7 +136,21 @@ impl Caller {
             }
             body.extend_from_slice(&piece);
         }
-        accepted(&body)
+        Ok(body)
+    }
+}
+
+/// What the backend of forwards answers: `{"code":0,"data":{"urls":[…]}}`. Without `urls` there are none.
+pub(super) fn urls_in(body: &[u8]) -> Result<Vec<String>, Failure> {
+    accepted(body)?;
+    let answer: Value = serde_json::from_slice(body).map_err(|_| Failure::Body)?;
+    match answer.get("data").and_then(|data| data.get("urls")) {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(urls)) => {
+            let texts = urls.iter().map(|url| url.as_str().map(str::to_owned).ok_or(Failure::Body));
+            texts.collect()
+        }
+        Some(_) => Err(Failure::Body),
     }
 }
 
@@ -245,6 +271,21 @@ mod tests {
             assert_eq!(read(no), Err(Failure::Body), "{no:?}");
         }
         assert_eq!(accepted(b"\xff\xfe"), Err(Failure::Body));
+    }
+
+    #[test]
+    fn destinations_of_a_forward_are_read() {
+        let read = |body: &str| urls_in(body.as_bytes());
+        let urls = ["rtmp://a/live/s".to_owned(), "rtmp://b/live/s?k=v".to_owned()];
+        let two = r#"{"code":0,"data":{"urls":["rtmp://a/live/s","rtmp://b/live/s?k=v"]}}"#;
+        assert_eq!(read(two), Ok(urls.to_vec()));
+        for none in ["0", r#"{"code":0}"#, r#"{"code":0,"data":{}}"#, r#"{"code":0,"data":{"urls":[]}}"#] {
+            assert_eq!(read(none), Ok(Vec::new()), "{none}");
+        }
+        assert_eq!(read(r#"{"code":1,"data":{"urls":["a"]}}"#), Err(Failure::Code));
+        for bad in [r#"{"code":0,"data":{"urls":"a"}}"#, r#"{"code":0,"data":{"urls":[1]}}"#, "[]", ""] {
+            assert_eq!(read(bad), Err(Failure::Body), "{bad}");
+        }
     }
 
     #[test]

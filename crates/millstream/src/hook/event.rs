@@ -10,6 +10,7 @@ use mill_hub::StreamId;
 use serde_json::json;
 
 use crate::clients::Peer;
+use crate::identity::Identity;
 
 /// What happened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +106,19 @@ impl Subject<'_> {
                 "stream": name, "param": param,
             }),
         };
+        body.to_string().into()
+    }
+}
+
+impl Subject<'_> {
+    /// The body of the question where a stream is to be sent. Only SRS 6.0 asks it, so it has SRS 6.0's form.
+    pub(super) fn forward_body(&self, identity: &Identity) -> Bytes {
+        let Self { peer, stream, param } = *self;
+        let body = json!({
+            "action": "on_forward", "server_id": identity.server, "service_id": identity.service,
+            "client_id": peer.id.to_string(), "ip": peer.ip.to_canonical().to_string(), "vhost": stream.vhost,
+            "app": stream.app, "tcUrl": &*peer.tc_url, "stream": stream.name, "param": param,
+        });
         body.to_string().into()
     }
 }

@@ -29,6 +29,7 @@ pub(crate) use counters::Stats;
 pub(crate) use event::{Action, Recording, Subject};
 
 use crate::clients::Peer;
+use crate::identity::Identity;
 use crate::metrics::Histogram;
 use client::{Caller, Shown};
 use counters::Counters;
@@ -94,6 +95,25 @@ impl Hooks {
             self.call(action, &url, &id, body.clone(), conf.timeout).await?;
         }
         Ok(())
+    }
+
+    /// Asks the backend of the vhost's forwards where a stream is to be sent.
+    pub(crate) async fn forward(
+        &self,
+        vhost: &Vhost,
+        subject: &Subject<'_>,
+        identity: &Identity,
+    ) -> Result<Vec<String>, Failure> {
+        let url = Url::parse(&vhost.forward.backend).map_err(|_| Failure::Url)?;
+        let (begun, id, body) = (Instant::now(), self.event_id(), subject.forward_body(identity));
+        let answer = self.caller.fetch(&url, &id, body, vhost.http_hooks.timeout).await;
+        let urls = answer.and_then(|body| client::urls_in(&body));
+        self.counters.called(begun.elapsed(), &urls.as_ref().map(|_| ()).map_err(Failure::clone));
+        match &urls {
+            Ok(urls) => debug!("callback on_forward to {}: {} destinations", Shown(&url), urls.len()),
+            Err(failure) => report("on_forward", &url, failure),
+        }
+        urls
     }
 
     /// The same for what has an end, which is told when the guard is dropped: if the server said yes, and if

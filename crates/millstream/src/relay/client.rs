@@ -11,6 +11,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -100,6 +101,8 @@ pub(crate) struct Options {
     pub(crate) args: Option<Object>,
     pub(crate) page_url: String,
     pub(crate) swf_url: String,
+    /// File of the certificates to trust over TLS; empty for those of the system.
+    pub(crate) ca: PathBuf,
 }
 
 impl Default for Options {
@@ -111,6 +114,7 @@ impl Default for Options {
             args: None,
             page_url: String::new(),
             swf_url: String::new(),
+            ca: PathBuf::new(),
         }
     }
 }
@@ -295,7 +299,7 @@ struct Link {
 
 impl Link {
     async fn open(dialer: &Dialer, target: &Target, goal: Goal, options: &Options) -> Result<Self, Error> {
-        let transport = dialer.connect(&target.server, options.connect).await?;
+        let transport = dialer.connect(&target.server, &options.ca, options.connect).await?;
         let now = Instant::now();
         let mut link = Self {
             transport,

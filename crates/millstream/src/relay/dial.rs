@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,7 @@ use tracing::warn;
 
 use super::client::Error;
 use super::target::Server;
+use crate::tls;
 
 /// Threads that may wait for the resolver: it can take half a minute when its servers are away.
 const MAX_LOOKUPS: usize = 16;
@@ -53,11 +55,17 @@ impl Dialer {
         self.seed.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed)
     }
 
-    /// Connects, TLS included where it is wanted; at most `limit` for all of it.
+    /// Connects, TLS included where it is wanted; at most `limit` for all of it. `ca` is the file of the certificates
+    /// that are trusted then, empty for those of the system; it is read for each connection.
     ///
     /// # Errors
     /// [`Error::Name`], [`Error::Connect`], [`Error::Tls`] or [`Error::Timeout`].
-    pub(crate) async fn connect(&self, server: &Server, limit: Duration) -> Result<Transport, Error> {
+    pub(crate) async fn connect(
+        &self,
+        server: &Server,
+        ca: &Path,
+        limit: Duration,
+    ) -> Result<Transport, Error> {
         let deadline = Instant::now() + limit;
         let late = |phase| move |_| Error::Timeout { phase, limit };
         let lookup = timeout_at(deadline, self.lookup(&server.host, server.port));
@@ -70,7 +78,7 @@ impl Dialer {
         }
         let handshake = async {
             let name = ServerName::try_from(server.host.clone()).map_err(io::Error::other)?;
-            self.tls().await.connect(name, socket).await
+            self.tls(ca).await?.connect(name, socket).await
         };
         // Its state is large.
         let shaken = timeout_at(deadline, Box::pin(handshake)).await.map_err(late("TLS handshake"))?;
@@ -94,15 +102,23 @@ impl Dialer {
         found.flatten().map_err(Error::Name)
     }
 
-    async fn tls(&self) -> &TlsConnector {
-        self.tls
+    async fn tls(&self, ca: &Path) -> io::Result<TlsConnector> {
+        if !ca.as_os_str().is_empty() {
+            let ca = ca.to_owned();
+            let roots =
+                tokio::task::spawn_blocking(move || tls::roots(&ca)).await.map_err(io::Error::other)?;
+            return roots.map(connector).map_err(io::Error::other);
+        }
+        let system = self
+            .tls
             .get_or_init(|| async {
                 let roots = tokio::task::spawn_blocking(system_roots)
                     .await
                     .unwrap_or_else(|_| RootCertStore::empty());
                 connector(roots)
             })
-            .await
+            .await;
+        Ok(system.clone())
     }
 
     /// Trusts these certificates and not those of the system.

@@ -4,6 +4,7 @@
 //! - [`dial`]: names, connections, TLS.
 //! - [`client`]: RTMP on such a connection: [`Incoming`](client::Incoming) plays, [`Outgoing`](client::Outgoing)
 //!   publishes; whoever drives one owns it and waits for it.
+//! - [`forward`]: copies of a published stream for other servers; [`via`] keeps them from going in circles.
 //! - [`push`]: the same as a handle that takes frames and never waits, with a task behind it.
 //!
 //! ```text
@@ -13,10 +14,16 @@
 //! drop(push);                                   // sends what is in line, takes leave
 //! ```
 
+pub(crate) mod backoff;
 pub(crate) mod client;
 pub(crate) mod dial;
+pub(crate) mod forward;
+mod introduce;
 pub(crate) mod push;
 pub(crate) mod target;
+pub(crate) mod via;
+
+pub(crate) use introduce::introduction;
 
 #[cfg(test)]
 mod tests;

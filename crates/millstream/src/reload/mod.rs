@@ -422,7 +422,7 @@ impl<'a> Plan<'a> {
                     plan.tuned.insert(name);
                     !vhost.http_remux.enabled && plan.http_ended.insert(name)
                 }
-                ("dvr", Some(_)) => plan.attached.insert(name),
+                ("dvr" | "forward", Some(_)) => plan.attached.insert(name),
                 _ => false,
             };
         }

@@ -19,6 +19,7 @@ use crate::attach::{Attached, Source};
 use crate::clients::{Kind, Peer, Presence};
 use crate::fanout::Pace;
 use crate::hook::{Action, Failure, Farewell, Subject};
+use crate::relay::via::Via;
 
 /// What somebody asks for. The names are those of the URL.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Request {
     pub(crate) name: String,
     /// Parameters with the question mark, or empty.
     pub(crate) param: String,
+    /// The servers the stream has come through, if it comes from one.
+    pub(crate) via: Via,
 }
 
 /// A publisher who was let in. What it holds goes in this order: the name is free before anybody hears
@@ -62,6 +65,9 @@ pub(crate) enum Refusal {
     NoName,
     #[error("the stream already has a publisher")]
     Busy,
+    /// It is busy with itself.
+    #[error("this server has sent the stream on: it goes in a circle")]
+    Circle,
     #[error("this page may not")]
     Referer,
     #[error("this address may not")]
@@ -81,7 +87,7 @@ impl Refusal {
         match self {
             Self::NoVhost | Self::VhostDisabled => 2014,
             Self::NoName => 2051,
-            Self::Busy => 1028,
+            Self::Busy | Self::Circle => 1028,
             Self::Referer => 2015,
             Self::Denied => 1053,
             Self::NotAllowed | Self::NoRules => 1054,
@@ -102,12 +108,21 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
     let Ok(publisher) = ctx.hub.publish(&stream, stream_options(&vhost)) else {
         // It was never on air.
         farewell.iter_mut().for_each(Farewell::cancel);
-        return Err(Refusal::Busy);
+        let circle = !request.via.allows(&ctx.outputs.forwards.mark(&stream));
+        return Err(if circle { Refusal::Circle } else { Refusal::Busy });
     };
-    let param = request.param.clone();
-    let presence = enter(ctx, peer, request.kind, stream).bids(farewell);
-    let vhost = match confirm(ctx, &vhost) {
-        Ok(vhost) => vhost,
+    let Request { param, via, .. } = request;
+    let presence = enter(ctx, peer, request.kind, stream.clone()).bids(farewell);
+    let confirmed = match confirm(ctx, &vhost) {
+        Ok(vhost) => {
+            let subject = Subject { peer, stream: &stream, param: &param };
+            let asked = ctx.outputs.forwards.ask(&vhost, &subject).await;
+            asked.map(|answer| (vhost, answer)).map_err(Refusal::Callback)
+        }
+        Err(refusal) => Err(refusal),
+    };
+    let (vhost, answer) = match confirmed {
+        Ok(confirmed) => confirmed,
         Err(refusal) => {
             // The name is free before anybody hears that it is over.
             drop(publisher);
@@ -115,8 +130,8 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
         }
     };
     publisher.stream().reconfigure(&stream_options(&vhost));
-    let source = Source { outlet: publisher.outlet(), peer: peer.clone(), param };
-    let attached = ctx.outputs.begin(&ctx.config, source);
+    let source = Source { outlet: publisher.outlet(), peer: peer.clone(), param, via };
+    let attached = ctx.outputs.begin(&ctx.config, source, answer);
     Ok(Publishing { vhost, publisher, attached, presence })
 }
 
@@ -233,7 +248,8 @@ mod tests {
 
     fn identified(config: &Snapshot, vhost: &str, name: &str) -> Result<StreamId, Refusal> {
         let [vhost, app, name] = [vhost, "live", name].map(str::to_owned);
-        let request = Request { kind: Kind::Play, vhost, app, name, param: String::new() };
+        let (param, via) = (String::new(), Via::default());
+        let request = Request { kind: Kind::Play, vhost, app, name, param, via };
         identify(config, &request).map(|(_, stream)| stream)
     }
 

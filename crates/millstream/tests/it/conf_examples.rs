@@ -279,6 +279,7 @@ fn every_file_has_a_test() {
         include_str!("access.rs"),
         include_str!("bandwidth.rs"),
         include_str!("dvr.rs"),
+        include_str!("forward.rs"),
         include_str!("hooks.rs"),
     ];
     let source = [&[here], &with_their_feature[..]].concat().concat();

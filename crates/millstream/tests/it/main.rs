@@ -21,6 +21,7 @@ mod documents;
 mod dvr;
 mod dvr_disk;
 mod enhanced;
+mod forward;
 mod gop_cache;
 mod heartbeat;
 mod hooks;

@@ -7,8 +7,8 @@ use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, ki
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
-    access, api_auth, api_system, bandwidth, heartbeat, hooks, https, httpsound, log, metrics, quit, raw_api,
-    reload, statistics_lines,
+    access, api_auth, api_system, bandwidth, forward, heartbeat, hooks, https, httpsound, log, metrics, quit,
+    raw_api, reload, statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
 use mill_media::flv::demux::Tag;
@@ -400,6 +400,9 @@ const SHOWN: &[(fn(), &str)] = &[
     (hooks::another_configuration_is_for_the_next_event,
         "vhost.http_hooks.enabled vhost.http_hooks.on_connect vhost.http_hooks.on_close vhost.http_hooks.on_publish \
          vhost.http_hooks.on_unpublish vhost.http_hooks.on_play vhost.http_hooks.on_stop vhost.http_hooks.timeout"),
+    (forward::a_reload_starts_and_stops_single_ones, "vhost.forward.enabled vhost.forward.destination"),
+    (forward::a_backend_says_where_to, "vhost.forward.backend"),
+    (forward::over_tls_with_a_certificate_of_ones_own, "vhost.forward.ca"),
     (quit::clients_are_seen_off, "grace_start_wait grace_final_wait"),
     (quit::nobody_is_waited_for_longer_than_the_limit, "grace_drain_wait"),
     (quit::sigterm_may_be_graceful_too, "force_grace_quit"),
@@ -419,7 +422,6 @@ const NOT_THERE_YET: &[&str] = &[
     "srt_server",
     "rtc_server",
     "vhost.cluster",
-    "vhost.forward",
     "vhost.http_static",
     "vhost.http_hooks.on_dvr",
     "vhost.http_hooks.on_hls",

@@ -10,6 +10,7 @@ use mill_config::model::{DEFAULT_VHOST, Snapshot};
 
 use super::live::Format;
 use crate::clients::Kind;
+use crate::relay::via::Via;
 use crate::session::admit;
 
 /// Longest path that is looked at: a vhost, app and stream of a file name's length each.
@@ -28,7 +29,8 @@ pub(super) fn find<B>(config: &Snapshot, request: &Request<B>) -> Option<(admit:
     let template = path_template(&remux.mount, &vhost.name, &host)?;
     let (app, name) = matched(template, uri.path())?;
     let param = uri.query().map_or_else(String::new, |query| format!("?{query}"));
-    Some((admit::Request { kind: Kind::HttpPlay, vhost: host, app, name, param }, format))
+    let (kind, via) = (Kind::HttpPlay, Via::default());
+    Some((admit::Request { kind, vhost: host, app, name, param, via }, format))
 }
 
 /// The vhost a request asks for: by its query, else by its host.

@@ -98,7 +98,7 @@ pub(crate) fn not_found() -> Response<Reply> {
 pub(super) fn refused(refusal: Refusal) -> Response<Reply> {
     let status = match refusal {
         Refusal::NoVhost | Refusal::VhostDisabled | Refusal::NoName => StatusCode::NOT_FOUND,
-        Refusal::Busy => StatusCode::CONFLICT,
+        Refusal::Busy | Refusal::Circle => StatusCode::CONFLICT,
         Refusal::Referer
         | Refusal::Denied
         | Refusal::NotAllowed

@@ -33,6 +33,7 @@ use crate::clients::{Kind, Peer};
 use crate::hook::Goodbye;
 use crate::identity;
 use crate::log::Redacted;
+use crate::relay::via::Via;
 pub(crate) use collect::Publishers;
 use socket::{MAX_READ, Socket};
 
@@ -105,6 +106,8 @@ struct Connection {
     ctx: Arc<Context>,
     /// Its URLs are known from connect on.
     peer: Peer,
+    /// The servers its stream has come through, likewise.
+    via: Via,
     socket: Socket,
     rtmp: Session,
     input: BytesMut,
@@ -138,6 +141,7 @@ impl Connection {
                 swf_url: nothing,
                 traffic: Arc::default(),
             },
+            via: Via::default(),
             socket: Socket::new(socket),
             rtmp,
             input: BytesMut::new(),
@@ -297,6 +301,7 @@ impl Connection {
             Some(Ok(_)) => self.rtmp.accept_test(&reply),
             Some(Err(_)) => self.rtmp.reject_test(&reply),
         }
+        self.via = Via::of(connect.args.as_ref());
         self.peer.tc_url = connect.tc_url.into();
         self.peer.page_url = connect.page_url.into();
         self.peer.swf_url = connect.swf_url.into();
@@ -317,7 +322,8 @@ impl Connection {
             t.stream,
             Redacted(&t.param)
         );
-        Ok(Request { kind, vhost: t.vhost, app: t.app, name: t.stream, param: t.param })
+        let via = self.via.clone();
+        Ok(Request { kind, vhost: t.vhost, app: t.app, name: t.stream, param: t.param, via })
     }
 
     /// Notes what to say of the connection when it closes.
@@ -361,7 +367,8 @@ impl Connection {
 
     /// Tells a publisher why not, in words its software understands, before the connection closes.
     async fn refuse_publish(&mut self, refusal: Refusal) -> End {
-        let code = if refusal == Refusal::Busy { code::PUBLISH_BAD_NAME } else { code::PUBLISH_DENIED };
+        let busy = matches!(refusal, Refusal::Busy | Refusal::Circle);
+        let code = if busy { code::PUBLISH_BAD_NAME } else { code::PUBLISH_DENIED };
         self.rtmp.reject_publish(code, &refusal.to_string());
         self.close(refusal.into()).await
     }

@@ -13,6 +13,7 @@ pub(crate) mod http;
 pub(crate) mod media;
 pub(crate) mod process;
 pub(crate) mod server;
+pub(crate) mod target;
 pub(crate) mod tls;
 
 use std::time::{Duration, Instant};

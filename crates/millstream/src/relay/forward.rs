@@ -1,0 +1,499 @@
+//! Forwards: copies of a published stream for other servers, a task per destination.
+//!
+//! ```text
+//! tap ──► task ──► Outgoing ──► the other server
+//!          ▲  └── lost or refused: a pause, then another connection and another tap
+//! ```
+//!
+//! A connection begins with metadata, decoder configurations and the running GOP, so that viewers over there have a
+//! picture at once. The tap is taken when the server has said yes and read in small pieces: what a slow server does
+//! not take yet stands in line there, and is left out up to the next keyframe when there is too much of it. The
+//! publisher and other destinations never notice.
+//!
+//! The task owns connection and tap. A server that vanishes is tried again for as long as the stream is published;
+//! whoever publishes ends all of it, and a reload ends single ones: both by dropping [`Running`]. Then what is in
+//! line is sent, for as long as [`Outgoing::close`] allows.
+//!
+//! Bounded: what waits by `queue_length` and [`MAX_BYTES`], pieces by [`PIECE`], attempts by [`Backoff`],
+//! destinations of a backend by [`MAX_DESTINATIONS`], circles by [`Via`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use mill_config::model::{self, DEFAULT_VHOST, Destination, Vhost};
+use mill_hub::{StreamId, Tap, TapOptions, Tapped};
+use mill_media::amf0::Object;
+use mill_media::frame::Millis;
+use mill_rtmp::url;
+use parking_lot::Mutex;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::gauge::Gauge;
+use tokio::sync::oneshot;
+use tracing::{debug, info, warn};
+
+use super::backoff::Backoff;
+use super::client::{self, Outgoing};
+use super::dial::Dialer;
+use super::target::{Server, Target};
+use super::via;
+use crate::attach::Source;
+use crate::hook::{Hooks, Subject};
+use crate::identity::Identity;
+use crate::log::Redacted;
+use crate::metrics::Metrics;
+use crate::tasks::Tasks;
+
+/// What may stand in line for a slow server, beside `queue_length`.
+const MAX_BYTES: usize = 16 << 20;
+
+/// What is put on the way to a server at a time.
+const PIECE: usize = 128 << 10;
+
+/// Destinations that are taken from a backend's answer.
+const MAX_DESTINATIONS: usize = 32;
+
+/// A connection that has lasted so long was a good one: if it breaks, the next is tried soon.
+const GOOD: Duration = Duration::from_secs(10);
+
+/// What a server says of its reasons is shown up to here, in bytes.
+const MAX_REASON: usize = 256;
+
+/// What all forwards of a server share.
+pub(crate) struct Forwards {
+    dialer: Arc<Dialer>,
+    hooks: Arc<Hooks>,
+    identity: Arc<Identity>,
+    /// A number of this start that no other has.
+    run: u64,
+    figures: Figures,
+}
+
+/// For Prometheus.
+#[derive(Default, Clone)]
+struct Figures {
+    running: Gauge,
+    sending: Gauge,
+    failures: Counter,
+    bytes: Counter,
+    lost: Counter,
+}
+
+impl Forwards {
+    pub(crate) fn new(
+        dialer: Arc<Dialer>,
+        hooks: Arc<Hooks>,
+        identity: Arc<Identity>,
+        run: u64,
+        metrics: &Metrics,
+    ) -> Self {
+        let figures = Figures::default();
+        metrics.register(
+            "millstream_forwards",
+            "Destinations that streams are to be sent to",
+            figures.running.clone(),
+        );
+        metrics.register(
+            "millstream_forwards_sending",
+            "Destinations that streams are sent to now",
+            figures.sending.clone(),
+        );
+        metrics.register(
+            "millstream_forward_failures",
+            "Connections to destinations that failed, were refused or broke",
+            figures.failures.clone(),
+        );
+        metrics.register("millstream_forward_bytes", "Bytes sent to destinations", figures.bytes.clone());
+        metrics.register(
+            "millstream_forward_lost_frames",
+            "Frames left out because a destination was too slow",
+            figures.lost.clone(),
+        );
+        Self { dialer, hooks, identity, run, figures }
+    }
+
+    /// The mark of a stream's vhost, on the way of what it has sent on.
+    pub(crate) fn mark(&self, stream: &StreamId) -> String {
+        via::mark(self.run, &stream.vhost)
+    }
+
+    /// Asks the vhost's backend where a stream goes; nothing if it has none.
+    ///
+    /// # Errors
+    /// SRS's number for what went wrong: the stream must not be published.
+    pub(crate) async fn ask(&self, vhost: &Vhost, subject: &Subject<'_>) -> Result<Option<Answer>, u32> {
+        let conf = &vhost.forward;
+        if !conf.enabled || conf.backend.is_empty() {
+            return Ok(None);
+        }
+        let urls =
+            self.hooks.forward(vhost, subject, &self.identity).await.map_err(|failure| failure.code())?;
+        if urls.len() > MAX_DESTINATIONS {
+            warn!("forward: the backend names {} destinations, only {MAX_DESTINATIONS} are used", urls.len());
+        }
+        let mut destinations = Vec::new();
+        for url in urls.iter().take(MAX_DESTINATIONS) {
+            let destination = Destination::parse(url).map_err(|e| {
+                warn!("forward: the backend names {}, which is no destination: {e}", Redacted(url));
+                UNUSABLE
+            })?;
+            destinations.push(destination);
+        }
+        Ok(Some(Answer { backend: conf.backend.clone(), destinations }))
+    }
+}
+
+/// SRS's number for a URL of a backend that cannot be used.
+const UNUSABLE: u32 = 1030;
+
+/// What a backend said of a stream.
+#[derive(Debug, Clone)]
+pub(crate) struct Answer {
+    /// Who said it.
+    pub(crate) backend: String,
+    pub(crate) destinations: Vec<Destination>,
+}
+
+/// A backend that a reload has brought is being asked; dropping it gives up.
+pub(crate) struct Asking {
+    pub(crate) backend: String,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Asking {
+    /// Asks until there is an answer, and hands it on.
+    pub(crate) fn start(
+        shared: &Arc<Forwards>,
+        tasks: &Tasks,
+        source: &Arc<Source>,
+        vhost: &Arc<Vhost>,
+        answered: impl FnOnce(Answer) + Send + 'static,
+    ) -> Self {
+        let (stop, stopped) = oneshot::channel();
+        let (shared, source, conf) = (shared.clone(), source.clone(), vhost.clone());
+        let id = tasks.next_id();
+        let ask = async move {
+            let mut backoff = Backoff::new(id);
+            loop {
+                let subject = Subject { peer: &source.peer, stream: source.stream(), param: &source.param };
+                match shared.ask(&conf, &subject).await {
+                    Ok(answer) => return answer.map(answered),
+                    // A backend has more to do than a server that was restarted.
+                    Err(_) => tokio::time::sleep(backoff.pause() * 10).await,
+                }
+            }
+        };
+        tasks.spawn(id, async move {
+            tokio::select! {
+                _ = ask => {}
+                _ = stopped => {}
+            }
+        });
+        Self { backend: vhost.forward.backend.clone(), _stop: stop }
+    }
+}
+
+/// How a forward stands.
+#[derive(Debug, Clone)]
+pub(crate) struct Status {
+    pub(crate) state: State,
+    /// Connections that were accepted.
+    pub(crate) connections: u64,
+    /// Bytes sent over all of them.
+    pub(crate) sent: u64,
+    /// Frames left out because the server was too slow.
+    pub(crate) lost: u64,
+    /// Why the last connection failed or broke; empty while all is well.
+    pub(crate) error: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    Connecting,
+    Sending,
+    /// For the next attempt.
+    Waiting,
+}
+
+impl State {
+    /// In the API.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Connecting => "connecting",
+            Self::Sending => "sending",
+            Self::Waiting => "waiting",
+        }
+    }
+}
+
+/// A forward that runs; dropping it ends it.
+pub(crate) struct Running {
+    destination: Destination,
+    ca: PathBuf,
+    url: String,
+    status: Arc<Mutex<Status>>,
+    _stop: oneshot::Sender<()>,
+}
+
+impl Running {
+    /// `None` if there is no way to send the stream there.
+    pub(crate) fn start(
+        shared: &Arc<Forwards>,
+        tasks: &Tasks,
+        source: &Arc<Source>,
+        vhost: &Vhost,
+        destination: &Destination,
+    ) -> Option<Self> {
+        let stream = source.stream();
+        let mark = shared.mark(stream);
+        if !source.via.allows(&mark) {
+            warn!("forward stream {stream}: it has come through this vhost before, so it is not sent on");
+            return None;
+        }
+        let target = match target(destination, source) {
+            Ok(target) => target,
+            Err(e) => {
+                warn!("forward stream {stream}: no destination: {e}");
+                return None;
+            }
+        };
+        let url = shown(destination, &target);
+        let status =
+            Status { state: State::Connecting, connections: 0, sent: 0, lost: 0, error: String::new() };
+        let status = Arc::new(Mutex::new(status));
+        let (stop, stopped) = oneshot::channel();
+        let id = tasks.next_id();
+        let mut args = super::introduction(true, id);
+        source.via.tell(&mark, &mut args);
+        let task = Task {
+            shared: shared.clone(),
+            source: source.clone(),
+            target,
+            url: url.clone(),
+            options: options(vhost, args),
+            waiting: TapOptions { from_gop: true, max_bytes: MAX_BYTES, max_time: queue(vhost) },
+            status: status.clone(),
+            backoff: Backoff::new(id),
+        };
+        tasks.spawn(id, task.run(stopped));
+        let (destination, ca) = (destination.clone(), vhost.forward.ca.clone());
+        Some(Self { destination, ca, url, status, _stop: stop })
+    }
+
+    pub(crate) fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// Whether it goes on as it is under this configuration.
+    pub(crate) fn goes_on_under(&self, conf: &model::Forward) -> bool {
+        !self.destination.tls || self.ca == conf.ca
+    }
+
+    /// Where to, without secrets.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn status(&self) -> Status {
+        self.status.lock().clone()
+    }
+}
+
+fn options(vhost: &Vhost, args: Object) -> client::Options {
+    client::Options {
+        chunk_size: vhost.chunk_size,
+        args: Some(args),
+        ca: vhost.forward.ca.clone(),
+        ..client::Options::default()
+    }
+}
+
+fn queue(vhost: &Vhost) -> Millis {
+    Millis::try_from(vhost.play.queue_length.as_millis()).unwrap_or(Millis::MAX)
+}
+
+/// Where a stream goes: names that the destination leaves out are its own.
+fn target(destination: &Destination, source: &Source) -> Result<Target, mill_rtmp::Error> {
+    let Destination { tls, host, port, app, stream } = destination;
+    let server = Server { host: host.clone(), port: *port, tls: *tls };
+    let own = source.stream();
+    let Some(app) = app else {
+        return Ok(Target::new(server, &vhost(source), &own.app, &own.name, &source.param));
+    };
+    let named = |template: &str| {
+        template.replace("[vhost]", &own.vhost).replace("[app]", &own.app).replace("[stream]", &own.name)
+    };
+    let host = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let tc_url = format!("rtmp://{host}:{port}/{}", named(app));
+    let stream = match stream {
+        Some(stream) => named(stream),
+        None => format!("{}{}", own.name, url::without_vhost(&source.param)),
+    };
+    let asked = url::resolve(&tc_url, &stream)?;
+    let vhost = if asked.vhost == asked.host { DEFAULT_VHOST } else { &*asked.vhost };
+    Ok(Target::new(server, vhost, &asked.app, &asked.stream, &asked.param))
+}
+
+/// The vhost that is told: for the default one the name its publisher has called, if that was a name.
+fn vhost(source: &Source) -> String {
+    let own = &source.stream().vhost;
+    let called = url::resolve(&source.peer.tc_url, "").map(|asked| asked.vhost).unwrap_or_default();
+    let address =
+        |host: &str| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() || host.is_empty();
+    if own == DEFAULT_VHOST && !address(&called) { called } else { own.clone() }
+}
+
+/// A destination for people. A stream name that is not made of the stream's own may be a key of somebody's account.
+fn shown(destination: &Destination, target: &Target) -> String {
+    let url = target.to_string();
+    match &destination.stream {
+        Some(stream) if !stream.contains("[stream]") => match url.rfind('/') {
+            Some(slash) => format!("{}/***", &url[..slash]),
+            None => url,
+        },
+        _ => url,
+    }
+}
+
+/// The task of one forward.
+struct Task {
+    shared: Arc<Forwards>,
+    source: Arc<Source>,
+    target: Target,
+    /// For people.
+    url: String,
+    options: client::Options,
+    waiting: TapOptions,
+    status: Arc<Mutex<Status>>,
+    backoff: Backoff,
+}
+
+impl Task {
+    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let _counted = Counted::new(&self.shared.figures.running);
+        while let Err(e) = self.send(&mut stop).await {
+            let pause = self.failed(&e);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                _ = &mut stop => break,
+            }
+        }
+        let Status { sent, lost, .. } = *self.status.lock();
+        info!("forward of {} to {} ended, sent={sent}, lost={lost}", self.source.stream(), self.url);
+    }
+
+    /// Connects and sends until the stream ends or somebody says stop.
+    async fn send(&mut self, stop: &mut oneshot::Receiver<()>) -> Result<(), client::Error> {
+        self.status.lock().state = State::Connecting;
+        let mut out = tokio::select! {
+            // In a box: it is large, and this is part of the task for as long as it sends.
+            opened = Box::pin(Outgoing::open(&self.shared.dialer, &self.target, &self.options)) => opened?,
+            _ = &mut *stop => return Ok(()),
+        };
+        let Some(mut tap) = self.source.outlet.live_tap(self.waiting.clone()) else {
+            out.close().await;
+            return Ok(());
+        };
+        let _counted = self.connected();
+        let begun = Instant::now();
+        let ended = self.pump(&mut tap, &mut out, stop).await;
+        if begun.elapsed() >= GOOD {
+            self.backoff.reset();
+        }
+        ended?;
+        out.close().await;
+        Ok(())
+    }
+
+    async fn pump(
+        &self,
+        tap: &mut Tap,
+        out: &mut Outgoing,
+        stop: &mut oneshot::Receiver<()>,
+    ) -> Result<(), client::Error> {
+        let mut taken = Vec::new();
+        let mut counted = 0;
+        loop {
+            let open = tokio::select! {
+                open = tap.next_some(&mut taken, PIECE) => open,
+                end = out.ended() => return Err(end),
+                _ = &mut *stop => false,
+            };
+            self.put(&mut taken, out);
+            let stopped = tokio::select! {
+                flushed = out.flush(), if open => {
+                    flushed?;
+                    false
+                }
+                _ = &mut *stop, if open => true,
+                else => true,
+            };
+            let sent = out.sent();
+            self.shared.figures.bytes.inc_by(sent - counted);
+            self.status.lock().sent += sent - counted;
+            counted = sent;
+            if stopped {
+                tap.take(&mut taken);
+                self.put(&mut taken, out);
+                return Ok(());
+            }
+        }
+    }
+
+    fn put(&self, taken: &mut Vec<Tapped>, out: &mut Outgoing) {
+        for tapped in taken.drain(..) {
+            match tapped {
+                Tapped::Frame(frame) => out.put(frame.kind, frame.dts as u32, &frame.payload),
+                Tapped::Lagged { frames } => {
+                    self.shared.figures.lost.inc_by(frames);
+                    self.status.lock().lost += frames;
+                    let stream = self.source.stream();
+                    warn!("forward of {stream} to {}: too slow, {frames} frames are left out", self.url);
+                }
+            }
+        }
+    }
+
+    fn connected(&self) -> Counted {
+        let mut status = self.status.lock();
+        status.state = State::Sending;
+        status.connections += 1;
+        status.error.clear();
+        info!("forward publish url {}, stream={}", self.url, self.source.stream());
+        Counted::new(&self.shared.figures.sending)
+    }
+
+    /// Notes why it is not sending; gives how long to wait.
+    fn failed(&mut self, error: &client::Error) -> Duration {
+        self.shared.figures.failures.inc();
+        let pause = self.backoff.pause();
+        let mut reason = error.to_string();
+        reason.truncate(reason.floor_char_boundary(MAX_REASON));
+        let (stream, code) = (self.source.stream(), error.code());
+        let mut status = self.status.lock();
+        status.state = State::Waiting;
+        if status.error == reason {
+            debug!("forward of {stream} to {}: code={code} : {reason}; again in {pause:?}", self.url);
+        } else {
+            warn!("forward of {stream} to {}: code={code} : {reason}; tried again until it works", self.url);
+            status.error = reason;
+        }
+        pause
+    }
+}
+
+/// Counts one while it lives.
+struct Counted(Gauge);
+
+impl Counted {
+    fn new(gauge: &Gauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
