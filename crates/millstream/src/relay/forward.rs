@@ -14,7 +14,7 @@
 //! whoever publishes ends all of it, and a reload ends single ones: both by dropping [`Running`]. Then what is in
 //! line is sent, for as long as [`Outgoing::close`] allows.
 //!
-//! Bounded: what waits by `queue_length` and [`MAX_BYTES`], pieces by [`PIECE`], attempts by [`Backoff`],
+//! Bounded: what waits as [`super::feed`] says, attempts by [`Backoff`],
 //! destinations of a backend by [`MAX_DESTINATIONS`], circles by [`Via`].
 
 use std::path::PathBuf;
@@ -22,9 +22,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mill_config::model::{self, DEFAULT_VHOST, Destination, Vhost};
-use mill_hub::{StreamId, Tap, TapOptions, Tapped};
+use mill_hub::{StreamId, TapOptions};
 use mill_media::amf0::Object;
-use mill_media::frame::Millis;
 use mill_rtmp::url;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
@@ -35,6 +34,7 @@ use tracing::{debug, info, warn};
 use super::backoff::Backoff;
 use super::client::{self, Outgoing};
 use super::dial::Dialer;
+use super::feed::{Meter, feed, waiting};
 use super::target::{Server, Target};
 use super::via;
 use crate::attach::Source;
@@ -43,12 +43,6 @@ use crate::identity::Identity;
 use crate::log::Redacted;
 use crate::metrics::Metrics;
 use crate::tasks::Tasks;
-
-/// What may stand in line for a slow server, beside `queue_length`.
-const MAX_BYTES: usize = 16 << 20;
-
-/// What is put on the way to a server at a time.
-const PIECE: usize = 128 << 10;
 
 /// Destinations that are taken from a backend's answer.
 const MAX_DESTINATIONS: usize = 32;
@@ -271,7 +265,7 @@ impl Running {
             target,
             url: url.clone(),
             options: options(vhost, args),
-            waiting: TapOptions { from_gop: true, max_bytes: MAX_BYTES, max_time: queue(vhost) },
+            waiting: waiting(vhost),
             status: status.clone(),
             backoff: Backoff::new(id),
         };
@@ -306,10 +300,6 @@ fn options(vhost: &Vhost, args: Object) -> client::Options {
         ca: vhost.forward.ca.clone(),
         ..client::Options::default()
     }
-}
-
-fn queue(vhost: &Vhost) -> Millis {
-    Millis::try_from(vhost.play.queue_length.as_millis()).unwrap_or(Millis::MAX)
 }
 
 /// Where a stream goes: names that the destination leaves out are its own.
@@ -396,62 +386,13 @@ impl Task {
         };
         let _counted = self.connected();
         let begun = Instant::now();
-        let ended = self.pump(&mut tap, &mut out, stop).await;
+        let ended = feed(&mut tap, &mut out, stop, &*self).await;
         if begun.elapsed() >= GOOD {
             self.backoff.reset();
         }
         ended?;
         out.close().await;
         Ok(())
-    }
-
-    async fn pump(
-        &self,
-        tap: &mut Tap,
-        out: &mut Outgoing,
-        stop: &mut oneshot::Receiver<()>,
-    ) -> Result<(), client::Error> {
-        let mut taken = Vec::new();
-        let mut counted = 0;
-        loop {
-            let open = tokio::select! {
-                open = tap.next_some(&mut taken, PIECE) => open,
-                end = out.ended() => return Err(end),
-                _ = &mut *stop => false,
-            };
-            self.put(&mut taken, out);
-            let stopped = tokio::select! {
-                flushed = out.flush(), if open => {
-                    flushed?;
-                    false
-                }
-                _ = &mut *stop, if open => true,
-                else => true,
-            };
-            let sent = out.sent();
-            self.shared.figures.bytes.inc_by(sent - counted);
-            self.status.lock().sent += sent - counted;
-            counted = sent;
-            if stopped {
-                tap.take(&mut taken);
-                self.put(&mut taken, out);
-                return Ok(());
-            }
-        }
-    }
-
-    fn put(&self, taken: &mut Vec<Tapped>, out: &mut Outgoing) {
-        for tapped in taken.drain(..) {
-            match tapped {
-                Tapped::Frame(frame) => out.put(frame.kind, frame.dts as u32, &frame.payload),
-                Tapped::Lagged { frames } => {
-                    self.shared.figures.lost.inc_by(frames);
-                    self.status.lock().lost += frames;
-                    let stream = self.source.stream();
-                    warn!("forward of {stream} to {}: too slow, {frames} frames are left out", self.url);
-                }
-            }
-        }
     }
 
     fn connected(&self) -> Counted {
@@ -479,6 +420,20 @@ impl Task {
             status.error = reason;
         }
         pause
+    }
+}
+
+impl Meter for Task {
+    fn sent(&self, bytes: u64) {
+        self.shared.figures.bytes.inc_by(bytes);
+        self.status.lock().sent += bytes;
+    }
+
+    fn lost(&self, frames: u64) {
+        self.shared.figures.lost.inc_by(frames);
+        self.status.lock().lost += frames;
+        let stream = self.source.stream();
+        warn!("forward of {stream} to {}: too slow, {frames} frames are left out", self.url);
     }
 }
 

@@ -17,6 +17,7 @@
 pub(crate) mod backoff;
 pub(crate) mod client;
 pub(crate) mod dial;
+mod feed;
 pub(crate) mod forward;
 mod introduce;
 pub(crate) mod push;
