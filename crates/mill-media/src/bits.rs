@@ -1,24 +1,26 @@
 //! Reading bits: fixed fields, Exp-Golomb numbers, and NAL units without their emulation prevention.
 
 /// A position in a slice, counted in bits from the top of the first byte. Past the end every read is `None`.
-pub(crate) struct Bits<'a> {
+#[derive(Debug, Clone)]
+pub struct Bits<'a> {
     bytes: &'a [u8],
     at: usize,
 }
 
 impl<'a> Bits<'a> {
-    pub(crate) fn new(bytes: &'a [u8]) -> Self {
+    /// At the first bit.
+    pub fn new(bytes: &'a [u8]) -> Self {
         Self { bytes, at: 0 }
     }
 
     /// The next `count` bits, at most 32, as a number.
-    pub(crate) fn read(&mut self, count: usize) -> Option<u32> {
+    pub fn read(&mut self, count: usize) -> Option<u32> {
         debug_assert!(count <= 32, "fields are at most 32 bits");
         (0..count).try_fold(0, |number, _| Some(number << 1 | u32::from(self.flag()?)))
     }
 
     /// The next bit.
-    pub(crate) fn flag(&mut self) -> Option<bool> {
+    pub fn flag(&mut self) -> Option<bool> {
         let byte = self.bytes.get(self.at / 8)?;
         let bit = byte >> (7 - self.at % 8) & 1;
         self.at += 1;
@@ -26,9 +28,14 @@ impl<'a> Bits<'a> {
     }
 
     /// Leaves out `count` bits, which must be there.
-    pub(crate) fn skip(&mut self, count: usize) -> Option<()> {
+    pub fn skip(&mut self, count: usize) -> Option<()> {
         self.at = self.at.checked_add(count).filter(|&at| at <= self.bytes.len() * 8)?;
         Some(())
+    }
+
+    /// Bits read or left out so far.
+    pub fn position(&self) -> usize {
+        self.at
     }
 
     /// An unsigned Exp-Golomb number, `ue(v)` (H.264 9.1, H.265 9.2), which is also AV1's `uvlc()`

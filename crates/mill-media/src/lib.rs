@@ -7,7 +7,7 @@
 
 pub mod adts;
 pub mod amf0;
-mod bits;
+pub mod bits;
 pub mod codec;
 pub mod es;
 pub mod flv;

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 
 use bytes::BytesMut;
-use mill_media::codec::{AudioCodec, VideoCodec, audio_info, video_info};
+use mill_media::codec::{AudioCodec, VideoCodec, audio_info, avc, video_info};
 use mill_media::flv::demux::{Demuxer, Tag};
 use mill_media::flv::mux;
 use mill_media::flv::script::Metadata;
@@ -69,6 +69,17 @@ fn only_pictures_out_of_order_have_composition_times() {
     };
     assert!(cts(AVATAR) > Some(0));
     assert!(cts(BBB).is_some());
+}
+
+#[test]
+fn parameter_sets_say_how_many_pictures_are_overtaken() {
+    for (file, depth) in [(AVATAR, 2), (BBB, 0)] {
+        let tags = tags(file);
+        let record = VideoTag::parse(&first(&tags, FrameKind::VideoHeader).body).unwrap().data;
+        let sps = avc::DecoderConfig::parse(record).unwrap().sps[0];
+        assert_eq!(avc::reorder_depth(sps), Some(depth));
+        assert_eq!(avc::reorder_depth(&sps[..8]), None);
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! H.264: configuration record, picture size, names of profiles and levels.
 
-use h264_reader::nal::sps::{ChromaFormat, ChromaInfo, ProfileIdc};
+use h264_reader::nal::sps::{ChromaFormat, ChromaInfo, PicOrderCntType, ProfileIdc, SeqParameterSet};
 use h264_reader::rbsp::{BitRead, BitReader, BitReaderError, ByteReader};
 
 use crate::bits::{Bits, unescape};
@@ -110,6 +110,22 @@ pub fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
     bits.read_ue("log2_max_frame_num_minus4").ok()?;
     skip_picture_order(&mut bits).ok()?;
     Size::read(&mut bits).ok()?.pixels(&chroma)
+}
+
+/// How many pictures may be decoded before one and shown after it, 0 to 16; `sps` is the whole NAL unit. `None` if
+/// the set does not say.
+pub fn reorder_depth(sps: &[u8]) -> Option<u8> {
+    const BASELINE: u8 = 66;
+    if sps.first()? & 31 != SPS {
+        return None;
+    }
+    let set = SeqParameterSet::from_bits(BitReader::new(ByteReader::skipping_h264_header(sps))).ok()?;
+    // Baseline has no B slices, and type 2 means that both orders are the same (8.2.1.3).
+    if u8::from(set.profile_idc) == BASELINE || matches!(set.pic_order_cnt, PicOrderCntType::TypeTwo) {
+        return Some(0);
+    }
+    let restrictions = set.vui_parameters?.bitstream_restrictions?;
+    u8::try_from(restrictions.max_num_reorder_frames.min(16)).ok()
 }
 
 /// 7.3.2.1.1, from `pic_order_cnt_type` to `gaps_in_frame_num_value_allowed_flag`.

@@ -59,6 +59,12 @@ pub fn picture_size(sps: &[u8]) -> Option<(u32, u32)> {
     Sps::parse(sps).map(|sps| (sps.width, sps.height))
 }
 
+/// How many pictures may be decoded before one and shown after it, 0 to 16; `sps` is the whole NAL unit. `None` if
+/// it cannot be read.
+pub fn reorder_depth(sps: &[u8]) -> Option<u8> {
+    Sps::parse(sps)?.reorder_depth
+}
+
 /// The record for these parameter sets, whole NAL units of at most 65535 bytes, before frames with lengths of
 /// four bytes. `None` if the first SPS cannot be read or a kind is missing.
 pub fn record(vps: &[&[u8]], sps: &[&[u8]], pps: &[&[u8]]) -> Option<Vec<u8>> {
@@ -109,6 +115,7 @@ struct Sps {
     bit_depth_chroma_minus8: u32,
     width: u32,
     height: u32,
+    reorder_depth: Option<u8>,
 }
 
 impl Sps {
@@ -149,8 +156,23 @@ impl Sps {
             bit_depth_chroma_minus8: bits.ue().unwrap_or(0),
             width: width.try_into().ok()?,
             height: height.try_into().ok()?,
+            reorder_depth: reorder_pictures(&mut bits, sub_layers),
         })
     }
+}
+
+/// `sps_max_num_reorder_pics` of all sub-layers together, from behind the bit depths.
+fn reorder_pictures(bits: &mut Bits, sub_layers: usize) -> Option<u8> {
+    bits.ue()?; // log2_max_pic_order_cnt_lsb_minus4
+    // Either for each sub-layer or for the highest only, which is the last in any case.
+    let count = if bits.flag()? { sub_layers + 1 } else { 1 };
+    let mut depth = 0;
+    for _ in 0..count {
+        bits.ue()?; // sps_max_dec_pic_buffering_minus1
+        depth = bits.ue()?;
+        bits.ue()?; // sps_max_latency_increase_plus1
+    }
+    Some(depth.min(16) as u8)
 }
 
 /// H.265 7.3.3 with `profilePresentFlag` 1; `sub_layers` is `sps_max_sub_layers_minus1`.

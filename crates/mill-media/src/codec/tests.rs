@@ -100,6 +100,7 @@ fn damaged_records_keep_what_is_known() {
     assert_eq!((config.length_size, config.sps.len(), config.pps), (4, 1, vec![&hex("68ce0fc8")[..]]));
     let record = hex(HEVC_1080);
     let config = hevc::DecoderConfig::parse(&record).unwrap();
+    assert_eq!(hevc::reorder_depth(config.sps[0]), Some(2));
     assert_eq!((config.length_size, config.vps.len(), config.sps.len(), config.pps.len()), (4, 0, 1, 0));
 }
 
@@ -174,6 +175,8 @@ proptest! {
         }
         avc::picture_size(&[&[0x67, 100][..], &noise].concat());
         hevc::picture_size(&[&[0x42, 1][..], &noise].concat());
+        avc::reorder_depth(&[&[0x67, 100][..], &noise].concat());
+        hevc::reorder_depth(&[&[0x42, 1][..], &noise].concat());
         let av1 = [&[0x81, 0, 0, 0, 0x0a, 0x7f][..], &noise].concat();
         av1::DecoderConfig::parse(&av1).and_then(|config| config.picture_size());
         aac::DecoderConfig::parse(&noise);
