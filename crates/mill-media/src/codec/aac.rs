@@ -119,7 +119,7 @@ fn object_type(bits: &mut Bits) -> Option<u8> {
 }
 
 /// Sample rates in Hz by `samplingFrequencyIndex` (table 1.18).
-pub(crate) const RATES: [u32; 13] =
+pub const RATES: [u32; 13] =
     [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350];
 
 /// `samplingFrequencyIndex`, or 24 bits of Hz after index 15.
