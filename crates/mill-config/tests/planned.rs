@@ -25,13 +25,6 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.cluster.mode vhost.cluster.origin vhost.cluster.protocol vhost.cluster.follow_client
         vhost.cluster.token_traverse vhost.cluster.vhost vhost.cluster.debug_srs_upnode
     "),
-    ("exec", "
-        vhost.exec
-        vhost.exec.enabled vhost.exec.publish
-    "),
-    ("ffmpeg processes", "
-        ff_log_dir ff_log_level
-    "),
     ("file server", "
         http_server.dir
         vhost.http_static
@@ -56,18 +49,6 @@ const PLANNED: &[(&str, &str)] = &[
         vhost.hls.hls_fragments_per_key vhost.hls.hls_key_file vhost.hls.hls_key_file_path
         vhost.hls.hls_key_url vhost.hls.hls_ctx vhost.hls.hls_ts_ctx
     "),
-    ("ingest", "
-        vhost.ingest
-        vhost.ingest.enabled vhost.ingest.input vhost.ingest.ffmpeg vhost.ingest.engine
-        vhost.ingest.input.type vhost.ingest.input.url
-        vhost.ingest.engine.enabled vhost.ingest.engine.perfile vhost.ingest.engine.iformat
-        vhost.ingest.engine.vfilter vhost.ingest.engine.vcodec vhost.ingest.engine.vbitrate
-        vhost.ingest.engine.vfps vhost.ingest.engine.vwidth vhost.ingest.engine.vheight
-        vhost.ingest.engine.vthreads vhost.ingest.engine.vprofile vhost.ingest.engine.vpreset
-        vhost.ingest.engine.vparams vhost.ingest.engine.acodec vhost.ingest.engine.abitrate
-        vhost.ingest.engine.asample_rate vhost.ingest.engine.achannels vhost.ingest.engine.aparams
-        vhost.ingest.engine.oformat vhost.ingest.engine.output
-    "),
     ("origin cluster", "
         vhost.cluster.origin_cluster vhost.cluster.coworkers
     "),
@@ -88,17 +69,6 @@ const PLANNED: &[(&str, &str)] = &[
         stream_caster
         stream_caster.enabled stream_caster.caster stream_caster.output stream_caster.listen
         stream_caster.rtp_port_min stream_caster.rtp_port_max
-    "),
-    ("transcode", "
-        vhost.transcode
-        vhost.transcode.enabled vhost.transcode.ffmpeg vhost.transcode.engine
-        vhost.transcode.engine.enabled vhost.transcode.engine.perfile vhost.transcode.engine.iformat
-        vhost.transcode.engine.vfilter vhost.transcode.engine.vcodec vhost.transcode.engine.vbitrate
-        vhost.transcode.engine.vfps vhost.transcode.engine.vwidth vhost.transcode.engine.vheight
-        vhost.transcode.engine.vthreads vhost.transcode.engine.vprofile vhost.transcode.engine.vpreset
-        vhost.transcode.engine.vparams vhost.transcode.engine.acodec vhost.transcode.engine.abitrate
-        vhost.transcode.engine.asample_rate vhost.transcode.engine.achannels vhost.transcode.engine.aparams
-        vhost.transcode.engine.oformat vhost.transcode.engine.output
     "),
     ("WebRTC", "
         rtc_server

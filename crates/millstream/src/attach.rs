@@ -1,4 +1,4 @@
-//! What runs beside a stream on behalf of its vhost: recordings, and whatever else takes frames.
+//! What runs beside a stream on behalf of its vhost: recordings and whatever else takes frames, and programs.
 //!
 //! Admission enters a publish here when its name is claimed; the guard it gets ([`Attached`]) lives as long as
 //! the publish. An output is a task that reads a tap, so it ends with the publish by itself, after the last frame,
@@ -17,6 +17,7 @@ use mill_hub::{Outlet, StreamId};
 use parking_lot::Mutex;
 use tracing::warn;
 
+use crate::child::{Beside, Children};
 use crate::clients::Peer;
 use crate::output::dvr::{self, Recordings};
 use crate::relay::forward::{self, Forwards};
@@ -50,6 +51,7 @@ pub(crate) struct Outputs {
     tasks: Tasks,
     pub(crate) recordings: Arc<Recordings>,
     pub(crate) forwards: Arc<Forwards>,
+    children: Children,
 }
 
 /// What runs beside one publish.
@@ -62,6 +64,7 @@ struct Entry {
     /// What the backend of forwards said.
     answer: Option<forward::Answer>,
     asking: Option<forward::Asking>,
+    programs: Beside,
 }
 
 impl Entry {
@@ -70,6 +73,7 @@ impl Entry {
         let name = &self.source.stream().vhost;
         let vhost = config.vhosts.iter().find(|vhost| vhost.name == *name && vhost.enabled);
         self.settle_forwards(vhost, outputs);
+        self.programs.settle(&outputs.children, config, vhost.map(|vhost| &**vhost), &self.source);
         let stream = self.source.stream();
         // Only where the configuration wants files at all.
         let recorded = |vhost: &Vhost| {
@@ -154,9 +158,14 @@ pub(crate) struct Shown {
 
 impl Outputs {
     /// `tasks` lends its ids only.
-    pub(crate) fn new(tasks: &Tasks, recordings: Recordings, forwards: Forwards) -> Self {
+    pub(crate) fn new(
+        tasks: &Tasks,
+        recordings: Recordings,
+        forwards: Forwards,
+        children: &Children,
+    ) -> Self {
         let (recordings, forwards) = (Arc::new(recordings), Arc::new(forwards));
-        Self { table: Arc::default(), recordings, forwards, tasks: tasks.apart() }
+        Self { table: Arc::default(), recordings, forwards, tasks: tasks.apart(), children: children.clone() }
     }
 
     /// Tasks for what has to be finished after the sessions.
@@ -167,6 +176,7 @@ impl Outputs {
     /// A publish has begun; `answer` is that of the backend, if there is one.
     pub(crate) fn begin(&self, config: &Config, source: Source, answer: Option<forward::Answer>) -> Attached {
         let client = source.peer.id;
+        let programs = Beside::new(&self.children, source.stream());
         let mut entry = Entry {
             source: Arc::new(source),
             record: None,
@@ -174,6 +184,7 @@ impl Outputs {
             forwards: Vec::new(),
             answer,
             asking: None,
+            programs,
         };
         let mut table = self.table.lock();
         entry.settle(&config.load(), self);

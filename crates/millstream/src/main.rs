@@ -5,6 +5,7 @@ mod access;
 mod api;
 mod attach;
 mod bandwidth;
+mod child;
 mod cli;
 mod clients;
 mod conf;
@@ -41,5 +42,5 @@ use std::process::ExitCode;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    cli::run()
+    child::run_if_keeper().unwrap_or_else(cli::run)
 }

@@ -37,6 +37,8 @@ pub(crate) async fn see_off(signals: &mut Signals, signal: Told, context: &Conte
     if timeout(CLOSE, context.reload.close()).await.is_err() {
         warn!("a reload is still under way; the listeners stay open until it is done");
     }
+    // They would publish for ever.
+    context.ingests.close();
     if patient {
         unless_hurried(signals, context, drained(context, limit)).await;
     }

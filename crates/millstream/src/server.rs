@@ -18,6 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
 use crate::attach::Outputs;
+use crate::child::{self, Children, Ingests};
 use crate::clients::Clients;
 use crate::conf::Source;
 use crate::fanout::Fanout;
@@ -43,11 +44,17 @@ use crate::{demo, heartbeat, identity, log, pithy, quit, stats};
 /// Descriptors that are not connections: listeners, log, event queues, files being read.
 const OWN_DESCRIPTORS: u64 = 128;
 
+/// Descriptors of programs: a socket and a process each.
+const PROGRAM_DESCRIPTORS: u64 = 2 * child::MAX as u64;
+
 /// How long tasks may take to let go of what they hold when the server ends.
 const DRAIN: Duration = Duration::from_secs(2);
 
 /// How long outputs may take to finish their files when the server ends.
 const LAST_FILES: Duration = Duration::from_secs(10);
+
+/// How long programs may take to end when the server ends: what their keepers give them, and a little.
+const LAST_PROGRAMS: Duration = Duration::from_secs(5);
 
 /// How long callbacks that are still to be delivered may take when the server ends.
 const LAST_CALLS: Duration = Duration::from_secs(3);
@@ -160,10 +167,12 @@ async fn serve(
     let hooks = Hooks::new(seed);
     metrics.register("millstream_callback_seconds", "What a callback takes", hooks.latency());
     let shelf = Shelf::new(seed, &metrics);
+    let config = Config::new(snapshot, tree);
     let dialer = Arc::new(Dialer::new(seed));
     let forwards = Forwards::new(dialer.clone(), hooks.clone(), identity.clone(), seed, &metrics);
-    let outputs = Outputs::new(&tasks, Recordings::new(hooks.clone(), &metrics), forwards);
-    outputs.recordings.recover(outputs.tasks(), &snapshot).await;
+    let children = Children::new(&tasks, config.load_full(), &metrics);
+    let outputs = Outputs::new(&tasks, Recordings::new(hooks.clone(), &metrics), forwards, &children);
+    outputs.recordings.recover(outputs.tasks(), &config.load_full()).await;
     let (reload, requests) = reload::channel();
     let context = Arc::new(Context {
         usage: stats::Usage::new(),
@@ -176,6 +185,8 @@ async fn serve(
         hooks,
         outputs,
         shelf,
+        ingests: Ingests::new(&children),
+        children,
         bandcheck: Default::default(),
         publishers: Publishers::default(),
         connections: Arc::new(Connections::new(max_connections)),
@@ -183,7 +194,7 @@ async fn serve(
         certificates,
         dialer,
         seed,
-        config: Config::new(snapshot, tree),
+        config,
         reload,
     });
     listeners.commit(prepared, &tasks, &context);
@@ -209,6 +220,9 @@ async fn serve(
     if demo {
         tasks.spawn(tasks.next_id(), demo::publish(context.clone()));
     }
+    tasks.spawn(tasks.next_id(), context.children.clone().watch());
+    // They publish here.
+    context.ingests.settle(&context.config.load());
     tasks.spawn(tasks.next_id(), process.manager().clone().watchdog());
     process.serving().map_err(Error::Prepare)?;
 
@@ -228,11 +242,12 @@ async fn serve(
         }
         _ => warn!("code=1073: asprocess: the parent process is gone, fast quit"),
     }
+    context.ingests.close();
     let left = tasks.end(DRAIN).await;
     if left > 0 {
         warn!("{left} tasks did not end in time");
     }
-    context.outputs.finish(LAST_FILES).await;
+    tokio::join!(context.outputs.finish(LAST_FILES), context.children.finish(LAST_PROGRAMS));
     context.hooks.flush(LAST_CALLS).await;
     context.outputs.recordings.settle(DRAIN).await;
     info!("callbacks: {}", context.hooks.stats());
@@ -271,7 +286,10 @@ pub(crate) fn reserve_descriptors(connections: u64) -> Result<(), Error> {
     if limit.current.is_none_or(|current| current >= wanted) {
         return Ok(());
     }
-    let raised = Rlimit { current: Some(wanted), maximum: limit.maximum };
+    // Programs need their share beside the connections, where there may be that many.
+    let more = wanted + PROGRAM_DESCRIPTORS;
+    let raised =
+        Rlimit { current: Some(limit.maximum.map_or(more, |most| more.min(most).max(wanted))), ..limit };
     setrlimit(Resource::Nofile, raised).map_err(|_| {
         let limit = limit.maximum.or(limit.current).unwrap_or(0);
         Error::Descriptors { wanted: connections, limit }

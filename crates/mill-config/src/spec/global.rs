@@ -7,7 +7,6 @@ use super::Status::{Ignored, Implemented, Planned};
 use super::Unit::{Bytes, Millis, Plain, Seconds};
 use super::{Row, Status, block, caster, http, monitor, row, rtc, srt, vhost};
 
-const FFMPEG: Status = Planned("ffmpeg processes");
 const SERVER_ID: Status = Planned("server id");
 const NO_CALL_HOME: Status = Ignored("this server never calls home");
 
@@ -42,8 +41,8 @@ pub(super) const ROOT: &[Row] = &[
     row("grace_final_wait", Int(Millis), "3200", Implemented, AtOnce, "On SIGQUIT, time between the end of the last client and the exit."),
     row("grace_drain_wait", Int(Millis), "86400000", Implemented, AtOnce, "On SIGQUIT, longest time that clients are waited for; 0 for no limit."),
     row("empty_ip_ok", BoolOn, "on", Ignored("connections whose peer address cannot be read are always dropped silently"), AtOnce, "Silently drop connections whose peer address cannot be read."),
-    row("ff_log_dir", Path, "./objs", FFMPEG, NewSessions, "Directory of the logs of ffmpeg processes; `/dev/null` for none."),
-    row("ff_log_level", Text, "info", FFMPEG, NewSessions, "`-loglevel` of ffmpeg processes."),
+    row("ff_log_dir", Path, "./objs", Implemented, NewSessions, "Directory of the logs of programs; `/dev/null` for none."),
+    row("ff_log_level", Text, "info", Implemented, NewSessions, "`-loglevel` of ingests."),
     row("server_id", Text, "", SERVER_ID, NeedsRestart, "Identity of this server in API and callbacks; random if not given.").example("server-1"),
     row("is_full", BoolOff, "off", Implemented, NeedsRestart, "Marks a file as a mere list of directives: with `on` it is refused."),
     row("query_latest_version", BoolOn, "off", NO_CALL_HOME, NeedsRestart, "Ask the vendor for news."),

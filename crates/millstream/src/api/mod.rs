@@ -17,6 +17,7 @@ mod echo;
 mod forwards;
 mod index;
 mod openapi;
+mod programs;
 mod raw;
 mod route;
 mod streams;
@@ -65,6 +66,7 @@ pub(crate) static ROUTES: &[Route] = &[
     now("/api/v1/clients/", GetDelete, clients::answer, "the clients by start and count, or one of them; DELETE cuts it off").shape(enveloped::<clients::Clients>).item(enveloped::<clients::OneClient>).query(&["start", "count"]),
     now("/api/v1/dvrs", Any, dvrs::answer, "the recordings; POST and DELETE begin and end that of a running stream").shape(enveloped::<dvrs::Dvrs>).query(&["vhost", "app", "stream"]),
     now("/api/v1/forwards", Get, forwards::get, "where streams are sent to, and how that goes").shape(enveloped::<forwards::Forwards>),
+    now("/api/v1/programs", Get, programs::get, "the programs beside the server: ingests, transcoders, exec").shape(enveloped::<programs::Programs>),
     later("/api/v1/raw", Get, raw::get, "the configuration: reload, query, update").shape(open::<raw::Raw>).query(&["rpc", "scope", "value", "param", "data", "vhost"]),
     now("/api/v1/clusters", Any, clusters::answer, "where a stream is published").shape(bare::<clusters::Clusters>).query(&["vhost", "ip", "app", "stream", "coworker"]),
     now("/api/v1/callbacks", Get, callbacks::get, "how the callbacks are doing").shape(data::<callbacks::Callbacks>),

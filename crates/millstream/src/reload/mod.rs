@@ -409,10 +409,16 @@ impl<'a> Plan<'a> {
     /// The one place that knows which part of the server stands for which block. Something new that runs on
     /// behalf of a block (an HLS output, a forward, an ingest) gets a set above and a line here, so that a
     /// change of its block concerns it alone.
-    fn of(changes: &'a [Change], new: &Snapshot) -> Self {
+    fn of(changes: &'a [Change], new: &'a Snapshot) -> Self {
         let mut plan = Self::default();
         for change in changes {
-            let Some(name) = change.vhost.as_deref() else { continue };
+            let Some(name) = change.vhost.as_deref() else {
+                if change.path == "listen" {
+                    // Programs beside streams may have lost the port they play from.
+                    plan.attached.extend(new.vhosts.iter().map(|vhost| vhost.name.as_str()));
+                }
+                continue;
+            };
             let vhost = new.vhosts.iter().find(|vhost| vhost.name == name && vhost.enabled);
             match (item(change), vhost) {
                 (_, None) => plan.ended.insert(name),
@@ -422,7 +428,7 @@ impl<'a> Plan<'a> {
                     plan.tuned.insert(name);
                     !vhost.http_remux.enabled && plan.http_ended.insert(name)
                 }
-                ("dvr" | "forward", Some(_)) => plan.attached.insert(name),
+                ("dvr" | "forward" | "exec" | "transcode", Some(_)) => plan.attached.insert(name),
                 _ => false,
             };
         }
@@ -441,6 +447,9 @@ impl<'a> Plan<'a> {
             }
             context.fanout.repace(|stream| tuned(&stream.vhost).map(|vhost| admit::pace(vhost)));
         }
+        // Programs start by it from now on; of those that bring streams, only what has changed does.
+        context.children.adopt(context.config.load_full());
+        context.ingests.settle(new);
         if !self.attached.is_empty() {
             context.outputs.refresh(new, &self.attached);
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use mill_hub::Hub;
 
 use crate::attach::Outputs;
+use crate::child::{Children, Ingests};
 use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::hook::Hooks;
@@ -42,6 +43,9 @@ pub(crate) struct Context {
     pub(crate) outputs: Outputs,
     /// What they have for viewers over HTTP.
     pub(crate) shelf: Shelf,
+    /// Programs: all of them, and those that bring streams.
+    pub(crate) children: Children,
+    pub(crate) ingests: Ingests,
     pub(crate) bandcheck: rtmp::bandcheck::Gate,
     /// How many publish, for the pace of their reads.
     pub(crate) publishers: rtmp::Publishers,

@@ -35,6 +35,8 @@ mod log;
 mod many_publishers;
 mod metrics;
 mod pause;
+mod programs;
+mod programs_reload;
 mod publish_play;
 mod publish_timeout;
 mod quit;

@@ -7,8 +7,8 @@ use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, ki
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
-    access, api_auth, api_system, bandwidth, forward, heartbeat, hooks, https, httpsound, log, metrics, quit,
-    raw_api, reload, statistics_lines,
+    access, api_auth, api_system, bandwidth, forward, heartbeat, hooks, https, httpsound, log, metrics,
+    programs_reload, quit, raw_api, reload, statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
 use mill_media::flv::demux::Tag;
@@ -406,6 +406,26 @@ const SHOWN: &[(fn(), &str)] = &[
     (quit::clients_are_seen_off, "grace_start_wait grace_final_wait"),
     (quit::nobody_is_waited_for_longer_than_the_limit, "grace_drain_wait"),
     (quit::sigterm_may_be_graceful_too, "force_grace_quit"),
+    (programs_reload::live_streams_get_other_programs, "vhost.exec.enabled vhost.exec.publish"),
+    (programs_reload::logs_and_levels_are_those_of_the_next_start, "ff_log_dir ff_log_level"),
+    (programs_reload::every_directive_of_a_transcoder_counts,
+        "vhost.transcode.enabled vhost.transcode.ffmpeg vhost.transcode.engine.enabled \
+         vhost.transcode.engine.perfile vhost.transcode.engine.iformat vhost.transcode.engine.vfilter \
+         vhost.transcode.engine.vcodec vhost.transcode.engine.vbitrate vhost.transcode.engine.vfps \
+         vhost.transcode.engine.vwidth vhost.transcode.engine.vheight vhost.transcode.engine.vthreads \
+         vhost.transcode.engine.vprofile vhost.transcode.engine.vpreset vhost.transcode.engine.vparams \
+         vhost.transcode.engine.acodec vhost.transcode.engine.abitrate vhost.transcode.engine.asample_rate \
+         vhost.transcode.engine.achannels vhost.transcode.engine.aparams vhost.transcode.engine.oformat \
+         vhost.transcode.engine.output"),
+    (programs_reload::every_directive_of_an_ingest_counts,
+        "vhost.ingest.enabled vhost.ingest.input.type vhost.ingest.input.url vhost.ingest.ffmpeg \
+         vhost.ingest.engine.enabled vhost.ingest.engine.perfile vhost.ingest.engine.iformat \
+         vhost.ingest.engine.vfilter vhost.ingest.engine.vcodec vhost.ingest.engine.vbitrate \
+         vhost.ingest.engine.vfps vhost.ingest.engine.vwidth vhost.ingest.engine.vheight \
+         vhost.ingest.engine.vthreads vhost.ingest.engine.vprofile vhost.ingest.engine.vpreset \
+         vhost.ingest.engine.vparams vhost.ingest.engine.acodec vhost.ingest.engine.abitrate \
+         vhost.ingest.engine.asample_rate vhost.ingest.engine.achannels vhost.ingest.engine.aparams \
+         vhost.ingest.engine.oformat vhost.ingest.engine.output"),
 ];
 
 /// To show these takes a machine with several addresses and disks. Both are read at every look; the unit tests of
@@ -415,7 +435,6 @@ const NEEDS_ANOTHER_MACHINE: &[&str] = &["stats.network", "stats.disk"];
 /// What is not there yet: who makes it shows what a reload does to it.
 const NOT_THERE_YET: &[&str] = &[
     "server_id",
-    "ff_log",
     "circuit_breaker",
     "http_server.dir",
     "stream_caster",
@@ -425,15 +444,12 @@ const NOT_THERE_YET: &[&str] = &[
     "vhost.http_static",
     "vhost.http_hooks.on_dvr",
     "vhost.http_hooks.on_hls",
-    "vhost.exec",
     "vhost.dvr",
     "vhost.hls",
     "vhost.dash",
     "vhost.hds",
     "vhost.rtc",
     "vhost.srt",
-    "vhost.ingest",
-    "vhost.transcode",
 ];
 
 #[test]

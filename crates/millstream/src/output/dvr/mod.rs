@@ -441,7 +441,7 @@ impl Task {
 }
 
 /// The time, as people write it there.
-fn civil(zone: &jiff::tz::TimeZone) -> Civil {
+pub(crate) fn civil(zone: &jiff::tz::TimeZone) -> Civil {
     let now = jiff::Timestamp::now().to_zoned(zone.clone());
     let part = |number: i8| u8::try_from(number).unwrap_or(0);
     Civil {

@@ -111,6 +111,13 @@ pub(crate) fn probe(input: &str, packets: usize) -> Probe {
     run_probe(command.arg(input))
 }
 
+/// Width and height of the pictures of an input, as `640,360`; empty if there is none.
+pub(crate) fn size(input: &str) -> String {
+    let entries = "-select_streams v -show_entries stream=width,height -of csv=p=0";
+    let mut command = tool("ffprobe", &format!("-v error -rw_timeout 15000000 {entries}"));
+    Process::run(command.arg(input), PATIENCE).stdout().trim().to_owned()
+}
+
 /// All packets of a file.
 #[track_caller]
 pub(crate) fn probe_file(file: &Path) -> Probe {

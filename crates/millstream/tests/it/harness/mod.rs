@@ -12,6 +12,7 @@ pub(crate) mod ffmpeg;
 pub(crate) mod http;
 pub(crate) mod media;
 pub(crate) mod process;
+pub(crate) mod programs;
 pub(crate) mod server;
 pub(crate) mod target;
 pub(crate) mod tls;
