@@ -281,6 +281,7 @@ fn every_file_has_a_test() {
         include_str!("dvr.rs"),
         include_str!("forward.rs"),
         include_str!("hooks.rs"),
+        include_str!("programs_examples.rs"),
     ];
     let source = [&[here], &with_their_feature[..]].concat().concat();
     for file in std::fs::read_dir(shipped()).unwrap() {

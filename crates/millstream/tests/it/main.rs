@@ -36,6 +36,7 @@ mod many_publishers;
 mod metrics;
 mod pause;
 mod programs;
+mod programs_examples;
 mod programs_reload;
 mod publish_play;
 mod publish_timeout;
