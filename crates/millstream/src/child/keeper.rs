@@ -20,19 +20,23 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{DirBuilder, File};
 use std::io::{self, PipeReader, Write};
 use std::os::fd::OwnedFd;
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getppid, kill_process_group, set_parent_process_death_signal};
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitOptions, getpid, getppid, kill_process_group, set_child_subreaper,
+    set_parent_process_death_signal, wait,
+};
 use rustix::stdio::dup2_stdin;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::paper::Paper;
 
@@ -51,7 +55,8 @@ pub(crate) const STOP: Duration = Duration::from_secs(3);
 /// When SIGTERM comes a second time: ffmpeg, when it waits for input, only heeds that.
 const AGAIN: Duration = Duration::from_millis(700);
 
-/// How long the log is read after the program has ended; somebody else may hold it open for ever.
+/// How long is waited for what the program has left: words in its log, and processes. Somebody who has left its
+/// group may live for ever.
 const REST: Duration = Duration::from_millis(500);
 
 /// What is to be run.
@@ -96,12 +101,6 @@ pub(crate) enum End {
     Signal(i32),
 }
 
-impl From<ExitStatus> for End {
-    fn from(status: ExitStatus) -> Self {
-        status.code().map_or_else(|| Self::Signal(status.signal().unwrap_or(0)), Self::Code)
-    }
-}
-
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -138,6 +137,8 @@ pub(crate) fn run() -> Option<ExitCode> {
 fn keep() -> ExitCode {
     // So that `killall millstream` does not mean us.
     let _ = rustix::thread::set_name(c"mill-keeper");
+    // The first process of a container may be the server, which asks only after its own children.
+    let _ = set_child_subreaper(Some(getpid()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     match runtime.and_then(|runtime| runtime.block_on(serve())) {
         Ok(()) => ExitCode::SUCCESS,
@@ -181,27 +182,55 @@ async fn closed(mut reader: BufReader<OwnedReadHalf>) {
 
 /// Waits for the program's end, and brings it about when it is `over`.
 async fn attend(started: Started, over: impl Future<Output = ()>, teller: &mut Teller) -> io::Result<()> {
-    let Started { mut child, group, complaints, written } = started;
-    teller.tell(&Word::Runs(group.as_raw_nonzero().get().unsigned_abs())).await?;
+    let Started { program, mut dead, mut complaints, written } = started;
+    teller.tell(&Word::Runs(program.as_raw_nonzero().get().unsigned_abs())).await?;
     let mut over = std::pin::pin!(async {
         over.await;
-        for (signal, pause) in [(Signal::TERM, AGAIN), (Signal::TERM, STOP - AGAIN), (Signal::KILL, STOP)] {
-            let _ = kill_process_group(group, signal);
+        for (signal, pause) in [(Signal::TERM, AGAIN), (Signal::TERM, STOP - AGAIN)] {
+            let _ = kill_process_group(program, signal);
             tokio::time::sleep(pause).await;
         }
+        let _ = kill_process_group(program, Signal::KILL);
+        std::future::pending().await
     });
-    let mut complaints = complaints;
-    let status = loop {
+    let end = loop {
+        if let (Some(end), _) = reap(program) {
+            break end;
+        }
         tokio::select! {
-            status = child.wait() => break status?,
-            () = &mut over => break child.wait().await?,
+            _ = dead.recv() => {}
+            () = &mut over => {}
             Some(complaint) = complaints.recv() => teller.tell(&Word::Unlogged(complaint)).await?,
         }
     };
     // What it has left behind. While one of them lives the number belongs to their group.
-    let _ = kill_process_group(group, Signal::KILL);
-    let _ = tokio::time::timeout(REST, written).await;
-    teller.tell(&Word::Ended(status.into())).await
+    let _ = kill_process_group(program, Signal::KILL);
+    let rest = async {
+        let _ = written.await;
+        // One that has left the group may be the last to go on for ever.
+        while reap(program).1 {
+            dead.recv().await;
+        }
+    };
+    let _ = tokio::time::timeout(REST, rest).await;
+    teller.tell(&Word::Ended(end)).await
+}
+
+/// Asks everybody who has ended how, so that nobody waits to be asked: the program, and those whose parents have
+/// ended before them. Gives how the program has ended, if it has, and whether others live.
+fn reap(program: Pid) -> (Option<End>, bool) {
+    let mut end = None;
+    loop {
+        match wait(WaitOptions::NOHANG) {
+            Ok(Some((pid, status))) if pid == program => {
+                let code = status.exit_status().map(End::Code);
+                end = Some(code.unwrap_or_else(|| End::Signal(status.terminating_signal().unwrap_or(0))));
+            }
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => return (end, true),
+            Err(_) => return (end, false),
+        }
+    }
 }
 
 /// Writes to the server; a server that is gone needs no word.
@@ -217,12 +246,14 @@ impl Teller {
 
 /// A program that runs.
 struct Started {
-    child: tokio::process::Child,
-    group: Pid,
+    /// It leads the group of the same number.
+    program: Pid,
+    /// Speaks when somebody has ended.
+    dead: tokio::signal::unix::Signal,
     /// What the log says when it cannot be written.
     complaints: mpsc::Receiver<String>,
     /// Resolves when all that was said is written.
-    written: tokio::sync::oneshot::Receiver<()>,
+    written: oneshot::Receiver<()>,
 }
 
 fn start(order: &Order) -> io::Result<Started> {
@@ -230,13 +261,16 @@ fn start(order: &Order) -> io::Result<Started> {
         folder(&order.directory)?;
     }
     let (complain, complaints) = mpsc::channel(1);
-    let (done, written) = tokio::sync::oneshot::channel();
+    let (done, written) = oneshot::channel::<()>();
     let (word, theirs) = std::os::unix::net::UnixStream::pair()?;
     let mut command = Command::new(SELF);
     command.arg0(&order.program).arg(BECOME).arg(std::process::id().to_string()).arg(&order.program);
     command.args(&order.arguments).stdin(OwnedFd::from(theirs)).process_group(0);
     let log = outputs(order, &mut command)?;
-    let child = tokio::process::Command::from(command).spawn()?;
+    let dead = signal(SignalKind::child())?;
+    let mut child = command.spawn()?;
+    // It holds the other end of the socket.
+    drop(command);
     if let Some((pipe, path)) = log {
         // The thread may wait for a disk; the keeper does not.
         std::thread::spawn(move || {
@@ -246,11 +280,11 @@ fn start(order: &Order) -> io::Result<Started> {
     }
     let refused = io::read_to_string(word)?;
     if !refused.is_empty() {
+        child.wait()?;
         return Err(io::Error::other(refused));
     }
-    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let group = group.ok_or_else(|| io::Error::other("it has no process id"))?;
-    Ok(Started { child, group, complaints, written })
+    let program = Pid::from_child(&child);
+    Ok(Started { program, dead, complaints, written })
 }
 
 /// Opens what the program writes to; gives the pipe to the log, if it has one.

@@ -221,6 +221,21 @@ fn a_program_may_end_in_good_order_and_one_that_does_not_is_killed() {
 }
 
 #[test]
+fn those_a_program_leaves_behind_are_asked_too() {
+    let work = crate::harness::server::Folder::new();
+    let does = "for n in 1 2 3 4 5 6 7 8 9; do (sleep 0.1 &) ; done; exec sleep 1000";
+    let stand_in = StandIn::that(work.path(), "leaves", does);
+    let program = work.path().join("leaves").display().to_string();
+    let server = Server::start(&Conf::vhost(&format!("exec {{ enabled on; publish {program}; }}")));
+    let _publisher = Publisher::start(&server, "live/x");
+    stand_in.starts(1);
+    await_running(&server, 1);
+    let keeper = || living(server.dir()).into_iter().find(|process| process.name == "mill-keeper").unwrap();
+    wait_until("only the program is left", SOON, || living(server.dir()).len() == 3);
+    wait_until("nobody waits to be asked", SOON, || zombies(keeper().pid).is_empty());
+}
+
+#[test]
 fn two_hundred_programs_come_and_go() {
     let lines = "publish sleep 1000; ".repeat(20);
     let server = Server::start(&Conf::vhost(&format!("exec {{ enabled on; {lines} }}")));
@@ -253,6 +268,7 @@ fn a_program_that_was_killed_is_started_again() {
     let stand_in = StandIn::new(work.path(), "stand-in");
     let server = Server::start(&Conf::vhost(&idle("i", &work.path().join("stand-in").display().to_string())));
     let first = pids(&await_running(&server, 1))[0];
+    stand_in.starts(1);
     kill(first);
     wait_until("its end is told", SOON, || {
         server.log().contains("with signal 9; again in 3s; see ./objs/ffmpeg-ingest")
