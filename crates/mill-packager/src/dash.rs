@@ -2,7 +2,8 @@
 //!
 //! A [`Packager`] lives as long as its stream has anything to say about DASH, over publishes: it is told of the end
 //! of each by [`Packager::end`], and goes on with the next in another period. After a restart of the server it
-//! takes everything from the manifest the former process left.
+//! takes everything from the manifest the former process left. Numbers begin with the fragments since 1970, as in
+//! SRS 3.0, and grow by one: so they never go back, even if that manifest was old or is gone.
 //!
 //! Pictures and sound are tracks of their own, in segments of their own, cut together: video at a keyframe, sound at
 //! the end of the sound frame before. A period has those tracks that all of its segments have; when one
@@ -119,6 +120,8 @@ pub struct Packager {
     next_period: u64,
     /// Numbers of the next segments.
     next: [u64; 2],
+    /// Whether the clock has had its say about both.
+    counted: bool,
     retired: Vec<Retired>,
     /// What [`done`](Self::done) has not been said of: numbers and periods from here on.
     undone: Option<([u64; 2], u64)>,
@@ -233,6 +236,7 @@ impl Packager {
             end: 0,
             next_period: 0,
             next: [1; 2],
+            counted: false,
             retired: Vec::new(),
             undone: None,
             actions: VecDeque::new(),
@@ -511,6 +515,13 @@ impl Packager {
         // Pictures decide where a period begins: sound before them is left out.
         let Some(leading) = parts[1].as_ref().or(parts[0].as_ref()) else { return };
         let begins = millis(leading.place.time, leading.track.timescale);
+        let came = open.anchor.saturating_add(begins).min(now);
+        if !std::mem::replace(&mut self.counted, true) {
+            let fragments = came / self.options.fragment.max(1) + 1;
+            let by_the_clock = u64::try_from(fragments).unwrap_or(1);
+            self.next = self.next.map(|next| next.max(by_the_clock));
+            self.next_period = self.next_period.max(by_the_clock);
+        }
         if self.undone.is_none() {
             self.undone = Some((self.next, self.next_period));
         }
@@ -518,7 +529,6 @@ impl Packager {
         let follows = !open.discontinuity && self.tracks.is_some();
         let in_time = follows && self.drift(open.anchor).abs() <= self.manifest.longest.max(MIN_DRIFT);
         if !in_time || self.tracks.as_ref() != Some(&tracks) {
-            let came = open.anchor.saturating_add(begins).min(now);
             self.begin_period((!in_time).then_some(came), &parts, begins);
             self.tracks = Some(tracks);
         }
