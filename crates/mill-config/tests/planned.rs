@@ -15,10 +15,6 @@ const PLANNED: &[(&str, &str)] = &[
         circuit_breaker.dying_pulse
     "),
     ("DASH", "
-        vhost.dash
-        vhost.dash.enabled vhost.dash.dash_fragment vhost.dash.dash_update_period vhost.dash.dash_timeshift
-        vhost.dash.dash_path vhost.dash.dash_mpd_file vhost.dash.dash_window_size vhost.dash.dash_cleanup
-        vhost.dash.dash_dispose
     "),
     ("edge", "
         vhost.cluster

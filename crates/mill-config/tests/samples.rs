@@ -251,7 +251,7 @@ fn the_rest() {
         &in_vhost(
             "dash { enabled on; dash_fragment 30; dash_update_period 150; dash_timeshift 300; dash_path ./objs/nginx/html; dash_mpd_file [app]/[stream].mpd; }",
         ),
-        &["DASH"],
+        &[],
     );
     waits_for(
         &in_vhost("hds { enabled on; hds_fragment 10; hds_window 60; hds_path ./objs/nginx/html; }"),

@@ -1,4 +1,4 @@
-//! What runs beside a stream on behalf of its vhost: recordings and whatever else takes frames, and programs.
+//! What runs beside a stream on behalf of its vhost: recordings, DASH and whatever else takes frames, and programs.
 //!
 //! Admission enters a publish here when its name is claimed; the guard it gets ([`Attached`]) lives as long as
 //! the publish. An output is a task that reads a tap, so it ends with the publish by itself, after the last frame,
@@ -14,12 +14,14 @@ use std::time::Duration;
 
 use mill_config::model::{Snapshot, Vhost};
 use mill_hub::{Outlet, StreamId};
+use mill_packager::dash;
 use parking_lot::Mutex;
 use tracing::warn;
 
 use crate::child::{Beside, Children};
 use crate::clients::Peer;
 use crate::output::dvr::{self, Recordings};
+use crate::output::package::{self, Channels};
 use crate::relay::forward::{self, Forwards};
 use crate::relay::via::Via;
 use crate::reload::Config;
@@ -50,6 +52,7 @@ pub(crate) struct Outputs {
     /// Outlive the sessions' tasks, for what they have to finish.
     tasks: Tasks,
     pub(crate) recordings: Arc<Recordings>,
+    dash: Arc<Channels<dash::Packager>>,
     pub(crate) forwards: Arc<Forwards>,
     children: Children,
 }
@@ -60,6 +63,7 @@ struct Entry {
     /// What the API wants, whatever `dvr_apply` says.
     record: Option<bool>,
     recording: Option<dvr::Running>,
+    dash: Option<package::Running<dash::Packager>>,
     forwards: Vec<forward::Running>,
     /// What the backend of forwards said.
     answer: Option<forward::Answer>,
@@ -69,7 +73,13 @@ struct Entry {
 
 impl Entry {
     /// Starts what should run and does not, ends what runs and should not.
-    fn settle(&mut self, config: &Snapshot, outputs: &Outputs) {
+    fn settle(&mut self, config: &Config, outputs: &Outputs) {
+        let (tasks, source) = (&outputs.tasks, &self.source);
+        self.dash = package::Running::settled(self.dash.take(), &outputs.dash, tasks, source, config);
+        self.settle_others(&config.load(), outputs);
+    }
+
+    fn settle_others(&mut self, config: &Snapshot, outputs: &Outputs) {
         let name = &self.source.stream().vhost;
         let vhost = config.vhosts.iter().find(|vhost| vhost.name == *name && vhost.enabled);
         self.settle_forwards(vhost, outputs);
@@ -161,11 +171,18 @@ impl Outputs {
     pub(crate) fn new(
         tasks: &Tasks,
         recordings: Recordings,
+        dash: Channels<dash::Packager>,
         forwards: Forwards,
         children: &Children,
     ) -> Self {
-        let (recordings, forwards) = (Arc::new(recordings), Arc::new(forwards));
-        Self { table: Arc::default(), recordings, forwards, tasks: tasks.apart(), children: children.clone() }
+        Self {
+            table: Arc::default(),
+            recordings: Arc::new(recordings),
+            dash: Arc::new(dash),
+            forwards: Arc::new(forwards),
+            tasks: tasks.apart(),
+            children: children.clone(),
+        }
     }
 
     /// Tasks for what has to be finished after the sessions.
@@ -181,25 +198,28 @@ impl Outputs {
             source: Arc::new(source),
             record: None,
             recording: None,
+            dash: None,
             forwards: Vec::new(),
             answer,
             asking: None,
             programs,
         };
         let mut table = self.table.lock();
-        entry.settle(&config.load(), self);
+        entry.settle(config, self);
         table.insert(client, entry);
         Attached { outputs: self.clone(), client }
     }
 
     /// These vhosts were changed by a reload, which has exchanged the configuration.
-    pub(crate) fn refresh(&self, config: &Snapshot, vhosts: &BTreeSet<&str>) {
+    pub(crate) fn refresh(&self, config: &Config, vhosts: &BTreeSet<&str>) {
         let mut table = self.table.lock();
         for entry in table.values_mut() {
             if vhosts.contains(entry.source.stream().vhost.as_str()) {
                 entry.settle(config, self);
             }
         }
+        drop(table);
+        self.dash.refresh(&config.load(), |vhost| vhosts.contains(vhost));
     }
 
     /// Begins or ends the recording of a running publish until it ends; `false` if there is no such publish.
@@ -209,7 +229,7 @@ impl Outputs {
             return false;
         };
         entry.record = Some(on);
-        entry.settle(&config.load(), self);
+        entry.settle(config, self);
         true
     }
 
@@ -250,6 +270,7 @@ impl Outputs {
 
     /// The publishes are over: waits until outputs have finished what they had begun.
     pub(crate) async fn finish(&self, patience: Duration) {
+        self.dash.close();
         let left = self.tasks.finish(patience).await;
         if left > 0 {
             warn!("{left} outputs did not finish in time; the next start does");

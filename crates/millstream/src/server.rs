@@ -28,6 +28,7 @@ use crate::listen::Connections;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::output::dvr::Recordings;
+use crate::output::package::Channels;
 use crate::output::shelf::Shelf;
 use crate::process::{self, Daemon, Inherited, Process};
 use crate::relay::dial::Dialer;
@@ -171,7 +172,8 @@ async fn serve(
     let dialer = Arc::new(Dialer::new(seed));
     let forwards = Forwards::new(dialer.clone(), hooks.clone(), identity.clone(), seed, &metrics);
     let children = Children::new(&tasks, config.load_full(), &metrics);
-    let outputs = Outputs::new(&tasks, Recordings::new(hooks.clone(), &metrics), forwards, &children);
+    let recordings = Recordings::new(hooks.clone(), &metrics);
+    let outputs = Outputs::new(&tasks, recordings, Channels::new(&shelf, &metrics), forwards, &children);
     outputs.recordings.recover(outputs.tasks(), &config.load_full()).await;
     let (reload, requests) = reload::channel();
     let context = Arc::new(Context {

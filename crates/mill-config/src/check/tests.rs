@@ -395,8 +395,8 @@ fn features_asked_for_are_listed_once() {
     assert!(planned("daemon off; vhost a { hls { hls_path x; } dvr { enabled off; } }").is_empty());
     assert!(planned("vhost a { enabled off; hls { enabled on; } }").is_empty());
     let text =
-        "vhost a { hls { enabled on; hls_path x; } } vhost b { hls { enabled on; } dash { enabled on; } }";
-    assert_eq!(planned(text), ["DASH", "HLS"]);
+        "vhost a { rtc { enabled on; rtmp_to_rtc on; } } vhost b { rtc { enabled on; } srt { enabled on; } }";
+    assert_eq!(planned(text), ["SRT", "WebRTC"]);
     assert_eq!(planned("vhost a { cluster { mode remote; origin b; } }"), ["edge"]);
 }
 

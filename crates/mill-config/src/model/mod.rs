@@ -6,6 +6,7 @@
 
 mod access;
 mod caster;
+mod dash;
 mod dvr;
 mod exporter;
 mod forward;
@@ -29,6 +30,7 @@ use std::time::Duration;
 
 pub use self::access::{Bandcheck, Network, Refer, Rule, Security, Who};
 pub use self::caster::{CasterProtocol, StreamCaster};
+pub use self::dash::Dash;
 pub use self::dvr::{Dvr, DvrPlan};
 pub use self::exporter::Exporter;
 pub use self::forward::{Destination, Forward};

@@ -1,7 +1,8 @@
 //! A virtual host.
 
 use super::{
-    Bandcheck, Dvr, Exec, Forward, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer, Security, Transcode,
+    Bandcheck, Dash, Dvr, Exec, Forward, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer, Security,
+    Transcode,
 };
 
 super::block! {
@@ -34,6 +35,8 @@ super::block! {
         http_remux: HttpRemux = "http_remux",
         /// Callbacks to a web server.
         http_hooks: HttpHooks = "http_hooks",
+        /// MPEG-DASH.
+        dash: Dash = "dash",
         /// Recording.
         dvr: Dvr = "dvr",
         /// Programs for each published stream.

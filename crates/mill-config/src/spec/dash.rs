@@ -1,24 +1,23 @@
 //! `vhost.dash` and `vhost.hds`.
 
-use super::Effect::RestartsComponent;
+use super::Effect::{AtOnce, RestartsComponent};
 use super::Kind::{BoolOff, BoolOn, Float, Int, Path};
-use super::Status::Planned;
+use super::Status::{Implemented, Planned};
 use super::Unit::{Plain, Seconds};
 use super::{Row, Status, row};
 
-pub(super) const MPEG_DASH: Status = Planned("DASH");
 pub(super) const ADOBE_HDS: Status = Planned("HDS");
 
 pub(super) const DASH: &[Row] = &[
-    row("enabled", BoolOff, "off", MPEG_DASH, RestartsComponent, "Write fragments and manifests."),
-    row("dash_fragment", Float(Seconds), "30", MPEG_DASH, RestartsComponent, "Length of a fragment."),
-    row("dash_update_period", Float(Seconds), "150", MPEG_DASH, RestartsComponent, "How often players fetch the manifest."),
-    row("dash_timeshift", Float(Seconds), "300", MPEG_DASH, RestartsComponent, "How far players may go back."),
-    row("dash_path", Path, "./objs/nginx/html", MPEG_DASH, RestartsComponent, "Directory of all files."),
-    row("dash_mpd_file", Path, "[app]/[stream].mpd", MPEG_DASH, RestartsComponent, "Manifest."),
-    row("dash_window_size", Int(Plain), "5", MPEG_DASH, RestartsComponent, "Fragments in the manifest."),
-    row("dash_cleanup", BoolOn, "on", MPEG_DASH, RestartsComponent, "Delete fragments that left the manifest."),
-    row("dash_dispose", Int(Seconds), "120", MPEG_DASH, RestartsComponent, "Delete everything after this time without input and at the end; 0 for never."),
+    row("enabled", BoolOff, "off", Implemented, RestartsComponent, "Make segments and manifests."),
+    row("dash_fragment", Float(Seconds), "30", Implemented, RestartsComponent, "Length of a segment.").clamped(0.1, 3600.0),
+    row("dash_update_period", Float(Seconds), "150", Implemented, RestartsComponent, "How often players fetch the manifest; a segment's length at most, as it names each.").clamped(0.2, 3600.0),
+    row("dash_timeshift", Float(Seconds), "300", Implemented, RestartsComponent, "How far players may go back; four segments at least.").clamped(0.0, 604800.0),
+    row("dash_path", Path, "./objs/nginx/html", Implemented, RestartsComponent, "Directory of all files."),
+    row("dash_mpd_file", Path, "[app]/[stream].mpd", Implemented, RestartsComponent, "Manifest."),
+    row("dash_window_size", Int(Plain), "0", Implemented, RestartsComponent, "Segments in the manifest, if fewer than `dash_timeshift` wants; 0 for no such limit.").clamped(0.0, 100000.0),
+    row("dash_cleanup", BoolOn, "on", Implemented, RestartsComponent, "Delete segments that left the manifest."),
+    row("dash_dispose", Int(Seconds), "120", Implemented, AtOnce, "Delete everything after this time without input and at the end; 0 for never."),
 ];
 
 pub(super) const HDS: &[Row] = &[

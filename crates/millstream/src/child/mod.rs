@@ -46,7 +46,7 @@ use self::kept::Kept;
 use self::lineage::{Family, Lineage};
 use self::words::BadWord;
 use crate::metrics::Metrics;
-use crate::output::dvr::civil;
+use crate::output::clock::civil;
 use crate::tasks::Tasks;
 
 /// Programs at a time. Each has a keeper, and two descriptors of the server.

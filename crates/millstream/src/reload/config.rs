@@ -7,19 +7,21 @@ use arc_swap::{ArcSwap, Guard};
 use mill_config::Tree;
 use mill_config::model::{Snapshot, Vhost};
 
-/// The configuration in force. Whoever makes a decision loads it; what lives long keeps a [`Follow`].
+/// The configuration in force. Whoever makes a decision loads it; what lives long keeps a [`Follow`]. Cheap to
+/// clone; clones are the same.
+#[derive(Clone)]
 pub(crate) struct Config {
-    snapshot: ArcSwap<Snapshot>,
+    snapshot: Arc<ArcSwap<Snapshot>>,
     /// The directives it was read from.
-    tree: ArcSwap<Tree>,
+    tree: Arc<ArcSwap<Tree>>,
     /// How often it was replaced.
-    epoch: AtomicU64,
+    epoch: Arc<AtomicU64>,
 }
 
 impl Config {
     pub(crate) fn new(snapshot: Snapshot, tree: Tree) -> Self {
-        let (snapshot, tree) = (ArcSwap::from_pointee(snapshot), ArcSwap::from_pointee(tree));
-        Self { snapshot, tree, epoch: AtomicU64::new(0) }
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
+        Self { snapshot, tree: Arc::new(ArcSwap::from_pointee(tree)), epoch: Arc::default() }
     }
 
     /// For a look of a few instructions.

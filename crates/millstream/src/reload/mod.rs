@@ -428,7 +428,7 @@ impl<'a> Plan<'a> {
                     plan.tuned.insert(name);
                     !vhost.http_remux.enabled && plan.http_ended.insert(name)
                 }
-                ("dvr" | "forward" | "exec" | "transcode", Some(_)) => plan.attached.insert(name),
+                ("dvr" | "dash" | "forward" | "exec" | "transcode", Some(_)) => plan.attached.insert(name),
                 _ => false,
             };
         }
@@ -450,8 +450,9 @@ impl<'a> Plan<'a> {
         // Programs start by it from now on; of those that bring streams, only what has changed does.
         context.children.adopt(context.config.load_full());
         context.ingests.settle(new);
-        if !self.attached.is_empty() {
-            context.outputs.refresh(new, &self.attached);
+        let attached: BTreeSet<&str> = self.attached.union(&self.ended).copied().collect();
+        if !attached.is_empty() {
+            context.outputs.refresh(&context.config, &attached);
         }
         if self.ended.is_empty() && self.http_ended.is_empty() {
             return;

@@ -1,5 +1,6 @@
 //! Each configuration in `conf/` does what its comment promises. Only the ports are others, on the loopback.
 
+use crate::dash::Mpd;
 use crate::harness::client::{Player, Publisher};
 use crate::harness::daemon::Daemon;
 use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, decode, probe, publish, publish_both};
@@ -7,7 +8,7 @@ use crate::harness::http::Http;
 use crate::harness::media::{Viewer, avc, serial};
 use crate::harness::process::Process;
 use crate::harness::server::{Folder, Ports, Server, binary, moved, shipped};
-use crate::harness::{SOON, wait_until};
+use crate::harness::{PATIENCE, SOON, wait_until};
 use mill_media::frame::FrameKind;
 use std::net::TcpStream;
 use std::path::Path;
@@ -269,6 +270,24 @@ fn http_aac() {
 #[test]
 fn http_mp3() {
     plays_as("http.mp3.live.conf", "mp3", &format!("-re {AUDIO} -c:a libmp3lame -b:a 64k"), &["mp3"]);
+}
+
+#[test]
+fn dash() {
+    // Not the half minute of the file.
+    let example = Example::start("dash.conf", |command, _| {
+        command.env("SRS_VHOST_DASH_DASH_FRAGMENT", "1");
+        Running::Foreground(Process::start(command))
+    });
+    assert!(!example.said().contains("not available yet"));
+    let _encoder = publish_both(&example.rtmp());
+    let addr = (std::net::Ipv4Addr::LOCALHOST, example.ports.http).into();
+    let listed = || Mpd::get(addr, "/live/livestream.mpd").is_some_and(|mpd| mpd.listed() >= 4);
+    wait_until("there is a manifest", PATIENCE, listed);
+    decode(&example.http("mpd"), 2);
+    wait_until("files are on the disk", SOON, || {
+        example.dir.path().join("objs/nginx/html/live/livestream.mpd").exists()
+    });
 }
 
 /// A file without a test is a promise that nobody checks.

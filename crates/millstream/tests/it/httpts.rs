@@ -123,7 +123,7 @@ fn pmts(stream: &[u8]) -> Vec<(u8, Vec<u8>)> {
     packets(stream).iter().filter(|packet| packet.pid == PMT).map(section).collect()
 }
 
-fn frames(stream: &[u8]) -> Vec<Frame> {
+pub(crate) fn frames(stream: &[u8]) -> Vec<Frame> {
     let mut demuxer = Demuxer::new();
     demuxer.feed(stream);
     let mut frames = Vec::new();

@@ -16,6 +16,7 @@ mod chunk_sizes;
 mod conf_examples;
 mod config_cli;
 mod daemon;
+mod dash;
 mod demo;
 mod documents;
 mod dvr;

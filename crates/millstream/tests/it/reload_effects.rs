@@ -7,7 +7,7 @@ use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, ki
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
-    access, api_auth, api_system, bandwidth, forward, heartbeat, hooks, https, httpsound, log, metrics,
+    access, api_auth, api_system, bandwidth, dash, forward, heartbeat, hooks, https, httpsound, log, metrics,
     programs_reload, quit, raw_api, reload, statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
@@ -397,6 +397,10 @@ const SHOWN: &[(fn(), &str)] = &[
          vhost.security.enabled vhost.security.deny vhost.security.allow"),
     (bandwidth::a_vhost_begins_to_test_and_other_limits_hold_for_the_next_test,
         "vhost.bandcheck.enabled vhost.bandcheck.key vhost.bandcheck.interval vhost.bandcheck.limit_kbps"),
+    (dash::a_reload_restarts_the_output_of_its_vhost_alone,
+        "vhost.dash.enabled vhost.dash.dash_fragment vhost.dash.dash_update_period vhost.dash.dash_timeshift \
+         vhost.dash.dash_path vhost.dash.dash_mpd_file vhost.dash.dash_window_size vhost.dash.dash_cleanup \
+         vhost.dash.dash_dispose"),
     (hooks::another_configuration_is_for_the_next_event,
         "vhost.http_hooks.enabled vhost.http_hooks.on_connect vhost.http_hooks.on_close vhost.http_hooks.on_publish \
          vhost.http_hooks.on_unpublish vhost.http_hooks.on_play vhost.http_hooks.on_stop vhost.http_hooks.timeout"),
@@ -446,7 +450,6 @@ const NOT_THERE_YET: &[&str] = &[
     "vhost.http_hooks.on_hls",
     "vhost.dvr",
     "vhost.hls",
-    "vhost.dash",
     "vhost.hds",
     "vhost.rtc",
     "vhost.srt",

@@ -15,7 +15,6 @@ mod journal;
 mod unfinished;
 mod writer;
 
-use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,16 +24,18 @@ use mill_media::frame::Millis;
 use mill_packager::Jitter;
 use mill_packager::action::Action;
 use mill_packager::dvr::{Options, Plan, Recorder};
-use mill_packager::path::{Civil, StreamName, Template};
+use mill_packager::path::{StreamName, Template};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 use tokio_util::task::TaskTracker;
 use tracing::{error, info, warn};
 
 use self::unfinished::Unfinished;
 use self::writer::Writer;
+use super::clock::{civil, zone};
+use super::disk::Disk;
 use crate::attach::Source;
 use crate::hook::Hooks;
 use crate::log;
@@ -47,9 +48,6 @@ const STEP: Duration = Duration::from_millis(100);
 /// What may wait for a slow disk, 32 MiB; what does not fit is left out. Not bounded in time: a file may be published
 /// faster than it plays.
 const WAITING: TapOptions = TapOptions { from_gop: true, max_bytes: 32 << 20, max_time: Millis::MAX };
-
-/// Threads that may wait for disks at a time; the runtime has 512 for everybody.
-const THREADS: usize = 64;
 
 /// The pause after a first failure; it doubles up to the second.
 const BACKOFF: [Duration; 2] = [Duration::from_millis(500), Duration::from_secs(10)];
@@ -127,8 +125,7 @@ impl Recordings {
 
     /// Waits for what the disk still has to do.
     pub(crate) async fn settle(&self, patience: Duration) {
-        self.disk.running.close();
-        let _ = tokio::time::timeout(patience, self.disk.running.wait()).await;
+        self.disk.settle(patience).await;
     }
 
     /// Makes a file whole in a task of its own, until it succeeds or the server ends; `held` goes with it.
@@ -193,38 +190,6 @@ impl Drop for Counted {
     }
 }
 
-/// Threads that may wait for a disk.
-struct Disk {
-    permits: Arc<Semaphore>,
-    running: TaskTracker,
-}
-
-impl Default for Disk {
-    fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(THREADS)), running: TaskTracker::new() }
-    }
-}
-
-impl Disk {
-    /// Runs `work` on such a thread, to its end even if nobody waits any more.
-    async fn run<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> io::Result<T> + Send + 'static,
-    ) -> io::Result<T> {
-        let permit = self.permits.clone().acquire_owned().await;
-        let work = move || {
-            let _permit = permit;
-            work()
-        };
-        self.running.spawn_blocking(work).await.map_err(io::Error::other)?
-    }
-
-    /// Runs something short when there is time.
-    fn later(&self, work: impl FnOnce() + Send + 'static) {
-        drop(self.running.spawn_blocking(work));
-    }
-}
-
 /// How a recording stands.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Status {
@@ -274,7 +239,7 @@ impl Running {
             recorder,
             writer: Some(Writer::new(shared.clone(), source, &conf)),
             status: status.clone(),
-            zone: if utc { jiff::tz::TimeZone::UTC } else { jiff::tz::TimeZone::system() },
+            zone: zone(utc),
             retry: None,
             pause: BACKOFF[0],
         };
@@ -437,21 +402,5 @@ impl Task {
     fn lose(&mut self, frames: u64) {
         self.shared.figures.lost.inc_by(frames);
         self.status.lock().lost += frames;
-    }
-}
-
-/// The time, as people write it there.
-pub(crate) fn civil(zone: &jiff::tz::TimeZone) -> Civil {
-    let now = jiff::Timestamp::now().to_zoned(zone.clone());
-    let part = |number: i8| u8::try_from(number).unwrap_or(0);
-    Civil {
-        year: now.year().into(),
-        month: part(now.month()),
-        day: part(now.day()),
-        hour: part(now.hour()),
-        minute: part(now.minute()),
-        second: part(now.second()),
-        millisecond: u16::try_from(now.millisecond()).unwrap_or(0),
-        unix_millis: now.timestamp().as_millisecond(),
     }
 }
