@@ -95,6 +95,8 @@ impl UnwrapTicks {
 pub struct SampleClock {
     /// Where counting began, samples since then, and their rate in Hz.
     run: Option<(Ticks, u64, u32)>,
+    /// By how much the count may be off, if not by a frame.
+    leeway: Option<Ticks>,
 }
 
 impl SampleClock {
@@ -106,6 +108,12 @@ impl SampleClock {
         Self::default()
     }
 
+    /// One that goes by samples alone, until the stamps are more than `leeway` away from them: for senders whose
+    /// stamps are worse than their sound.
+    pub fn counting(leeway: Ticks) -> Self {
+        Self { run: None, leeway: Some(leeway) }
+    }
+
     /// The time of the next frame, which has `samples` at `rate` Hz (neither 0) and is stamped `stamp`. It is later
     /// than the last frame's, unless the stamp is more than a second before it.
     pub fn next(&mut self, stamp: Ticks, samples: u32, rate: u32) -> Ticks {
@@ -114,7 +122,8 @@ impl SampleClock {
         if let Some((base, counted, counted_at)) = self.run {
             let expected = base + ticks(counted);
             let last = base + ticks(counted.saturating_sub(samples.into()));
-            if counted_at == rate && (stamp - expected).abs() <= ticks(samples.into()) {
+            if counted_at == rate && (stamp - expected).abs() <= self.leeway.unwrap_or(ticks(samples.into()))
+            {
                 self.run = Some((base, counted + u64::from(samples), rate));
                 return expected;
             }
@@ -188,6 +197,16 @@ mod tests {
             let stamp = (exact / 90 * 90) as Ticks;
             assert_eq!(clock.next(stamp, 1024, 44_100), exact as Ticks);
         }
+    }
+
+    #[test]
+    fn a_counting_clock_follows_nothing_but_jumps() {
+        let mut clock = SampleClock::counting(45_000);
+        assert_eq!(clock.next(0, 1024, 48_000), 0);
+        assert_eq!(clock.next(9000, 1024, 48_000), 1920);
+        assert_eq!(clock.next(9000, 1024, 48_000), 3840);
+        assert_eq!(clock.next(90_000, 1024, 48_000), 90_000);
+        assert_eq!(clock.next(90_000, 1024, 48_000), 91_920);
     }
 
     #[test]

@@ -31,6 +31,9 @@ use crate::ts::{Coding, pes, pid};
 /// How much later than the clock frames are to be decoded: what interleaving and transport may take.
 pub const LEAD: Ticks = 200 * TICKS_PER_MS;
 
+/// By how much counted samples may be away from their stamps.
+const COUNTED: Ticks = 500 * TICKS_PER_MS;
+
 /// Longest time between two pairs of tables: players that join through a dumb relay wait for them.
 const TABLES_EVERY: Ticks = 500 * TICKS_PER_MS;
 
@@ -165,6 +168,12 @@ impl Muxer {
             told: Vec::new(),
             pes: Vec::new(),
         }
+    }
+
+    /// Whether sound is timed by its samples alone, until its stamps are half a second away from them. To be said
+    /// before the first frame.
+    pub fn count_samples(&mut self, counted: bool) {
+        self.sound = if counted { SampleClock::counting(COUNTED) } else { SampleClock::new() };
     }
 
     /// Appends a frame as whole packets. Headers only teach the muxer and append nothing; so does metadata.
