@@ -22,7 +22,7 @@ use crate::clock::VIDEO_GONE;
 use crate::crypt::Encryptor;
 use crate::cut::{Cutter, Place, Rules};
 use crate::path::{self, Civil, StreamName, Template, Values, directory, temporary};
-use crate::playlist::{Entry, Playlist};
+use crate::playlist::{Entry, Numbers, Playlist};
 use crate::uri;
 
 /// Shorter segments are thrown away and their number is used again: SRS's number.
@@ -52,6 +52,9 @@ pub trait Muxer {
 
     /// The segment ends: what was held back.
     fn end(&mut self, out: &mut BytesMut);
+
+    /// The publish has ended: no header that came before is in force any more.
+    fn reset(&mut self) {}
 }
 
 /// The directives of HLS, ratios and all.
@@ -123,6 +126,15 @@ pub struct Keys {
 
 /// Where sixteen random bytes come from, twice for each key: out of the system's generator, nothing less.
 pub type Random = Box<dyn FnMut() -> [u8; 16] + Send>;
+
+/// What a file in the list is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// Media.
+    Segment,
+    /// Sixteen bytes.
+    Key,
+}
 
 /// A complete segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -260,12 +272,33 @@ impl<M: Muxer> Packager<M> {
     pub fn resume(&mut self, text: &str) -> bool {
         let names = self.names();
         let mut list = self.list.clone();
-        let resumed = list.resume(text, |uri| names.file(uri).into_iter().collect());
+        let resumed = list.resume(text, |uri, key| {
+            names.file(uri).into_iter().chain(key.and_then(|key| self.key_file(key))).collect()
+        });
         self.list = list;
         if resumed {
             self.cutter.break_off();
         }
         resumed
+    }
+
+    /// Goes on with these numbers and without segments. To be called before the first frame.
+    pub fn start_at(&mut self, numbers: Numbers) {
+        self.list.start_at(numbers);
+        self.cutter.break_off();
+    }
+
+    /// Where another packager of the stream would go on without the segments.
+    pub fn numbers(&self) -> Numbers {
+        self.list.numbers()
+    }
+
+    /// The files in the list: segments, and behind each the key it was encrypted with.
+    pub fn files(&self) -> impl Iterator<Item = (FileKind, &str)> {
+        self.list.entries().flat_map(|entry| {
+            let kinds = std::iter::once(FileKind::Segment).chain(std::iter::repeat(FileKind::Key));
+            kinds.zip(entry.files.iter().map(String::as_str))
+        })
     }
 
     /// Takes the next frame; `now` is what a segment that begins with it is named after. On an error the
@@ -296,6 +329,7 @@ impl<M: Muxer> Packager<M> {
         }
         self.cutter.break_off();
         self.cutter.expect_video(false);
+        self.muxer.reset();
         self.headers = [None, None];
         self.codecs = (None, None);
         (self.muted, self.held) = (false, None);
@@ -557,6 +591,16 @@ impl<M: Muxer> Packager<M> {
     /// Fragments since 1970.
     fn fragments(&self, now: Civil) -> i64 {
         now.unix_millis.div_euclid(self.options.fragment.max(1))
+    }
+
+    /// The file of a key, by its attributes.
+    fn key_file(&self, attributes: &str) -> Option<String> {
+        let keys = self.options.keys.as_ref()?;
+        let (_, uri) = attributes.split_once("URI=\"")?;
+        let (uri, _) = uri.split_once('"')?;
+        let relative = uri::decode(uri.strip_prefix(keys.url.as_str())?.trim_start_matches('/'))?;
+        path::check(&relative).ok()?;
+        Some([&self.key.text()[..below(&keys.directory)], &relative].concat())
     }
 
     fn names(&self) -> uri::Names<'_> {

@@ -32,6 +32,17 @@ pub struct Entry {
     pub files: Vec<String>,
 }
 
+/// Where a list goes on whose segments are gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numbers {
+    /// Of the next segment.
+    pub sequence: u64,
+    /// Discontinuities before it.
+    pub discontinuities: u64,
+    /// Target duration in seconds.
+    pub target: i64,
+}
+
 /// A live playlist.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Playlist {
@@ -60,14 +71,30 @@ impl Playlist {
         }
     }
 
-    /// Takes over from the text of an old one; false if it is none. `files` tells what a URI stands for.
-    pub fn resume(&mut self, text: &str, files: impl Fn(&str) -> Vec<String>) -> bool {
+    /// Takes over from the text of an old one; false if it is none. `files` tells what a URI and the attributes of
+    /// a key stand for.
+    pub fn resume(&mut self, text: &str, files: impl Fn(&str, Option<&str>) -> Vec<String>) -> bool {
         let Some(old) = parse(text, files) else { return false };
         self.target = self.target.max(old.target);
         self.entries = old.entries;
         self.next = old.next;
         self.discontinuities = old.discontinuities;
         true
+    }
+
+    /// Goes on without the segments that were there.
+    pub fn start_at(&mut self, numbers: Numbers) {
+        self.target = self.target.max(numbers.target);
+        self.next = numbers.sequence;
+        self.discontinuities = numbers.discontinuities;
+        self.entries.clear();
+    }
+
+    /// Where it would go on if all its segments were gone.
+    pub fn numbers(&self) -> Numbers {
+        let listed = self.entries.iter().filter(|entry| entry.discontinuity).count() as u64;
+        let discontinuities = self.discontinuities + listed;
+        Numbers { sequence: self.next, discontinuities, target: self.target }
     }
 
     /// The number of the next segment.
@@ -179,7 +206,7 @@ struct Old {
 
 /// Reads what [`Playlist::text`] writes, and what SRS does. `None` for anything else: to go on from a text
 /// half understood would be worse than to begin anew.
-fn parse(text: &str, files: impl Fn(&str) -> Vec<String>) -> Option<Old> {
+fn parse(text: &str, files: impl Fn(&str, Option<&str>) -> Vec<String>) -> Option<Old> {
     let mut lines = text.lines().map(str::trim_end);
     if lines.next()? != "#EXTM3U" {
         return None;
@@ -208,7 +235,7 @@ fn parse(text: &str, files: impl Fn(&str) -> Vec<String>) -> Option<Old> {
                     duration: duration.take()?,
                     discontinuity: std::mem::take(&mut discontinuity),
                     key: key.clone(),
-                    files: files(line),
+                    files: files(line, key.as_deref()),
                 });
                 old.next += 1;
             }
@@ -239,7 +266,7 @@ mod tests {
         }
     }
 
-    fn files(uri: &str) -> Vec<String> {
+    fn files(uri: &str, _: Option<&str>) -> Vec<String> {
         vec![format!("live/{uri}")]
     }
 
@@ -295,6 +322,21 @@ mod tests {
         playlist.push(entry(20, 1000));
         let text = playlist.text().unwrap();
         assert!(text.contains("SEQUENCE:20\n") && text.contains("DISCONTINUITY-SEQUENCE:10\n"), "{text}");
+    }
+
+    #[test]
+    fn without_its_segments_it_goes_on_where_it_stopped() {
+        let mut old = Playlist::new(1000, 1000);
+        for n in 0..20 {
+            old.push(Entry { discontinuity: n % 2 == 1, ..entry(n, 5000) });
+        }
+        let mut new = Playlist::new(60_000, 1000);
+        new.start_at(old.numbers());
+        assert_eq!(new.text(), None);
+        new.push(entry(20, 1000));
+        let text = new.text().unwrap();
+        assert!(text.contains("MEDIA-SEQUENCE:20\n#EXT-X-TARGETDURATION:5\n"), "{text}");
+        assert!(text.contains("DISCONTINUITY-SEQUENCE:10\n"), "{text}");
     }
 
     #[test]

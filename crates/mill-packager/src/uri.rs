@@ -79,7 +79,7 @@ pub(crate) fn encode(path: &str) -> String {
 }
 
 /// The reverse.
-fn decode(text: &str) -> Option<String> {
+pub(crate) fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
