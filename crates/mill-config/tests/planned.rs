@@ -5,9 +5,6 @@ use mill_config::spec::{Status, entries};
 /// Feature, and the directives that wait for it.
 #[rustfmt::skip] // one block, one line
 const PLANNED: &[(&str, &str)] = &[
-    ("callbacks of HLS", "
-        vhost.http_hooks.on_hls vhost.http_hooks.on_hls_notify
-    "),
     ("circuit breaker", "
         circuit_breaker
         circuit_breaker.enabled circuit_breaker.high_threshold circuit_breaker.high_pulse
@@ -34,16 +31,6 @@ const PLANNED: &[(&str, &str)] = &[
     ("HDS", "
         vhost.hds
         vhost.hds.enabled vhost.hds.hds_fragment vhost.hds.hds_window vhost.hds.hds_path
-    "),
-    ("HLS", "
-        vhost.hls
-        vhost.hls.enabled vhost.hls.hls_fragment vhost.hls.hls_td_ratio vhost.hls.hls_aof_ratio
-        vhost.hls.hls_window vhost.hls.hls_on_error vhost.hls.hls_path vhost.hls.hls_m3u8_file
-        vhost.hls.hls_ts_file vhost.hls.hls_ts_floor vhost.hls.hls_entry_prefix vhost.hls.hls_acodec
-        vhost.hls.hls_vcodec vhost.hls.hls_cleanup vhost.hls.hls_dispose vhost.hls.hls_nb_notify
-        vhost.hls.hls_wait_keyframe vhost.hls.hls_dts_directly vhost.hls.hls_keys
-        vhost.hls.hls_fragments_per_key vhost.hls.hls_key_file vhost.hls.hls_key_file_path
-        vhost.hls.hls_key_url vhost.hls.hls_ctx vhost.hls.hls_ts_ctx
     "),
     ("origin cluster", "
         vhost.cluster.origin_cluster vhost.cluster.coworkers

@@ -1,4 +1,4 @@
-//! What runs beside a stream on behalf of its vhost: recordings, DASH and whatever else takes frames, and programs.
+//! What runs beside a stream on behalf of its vhost: recordings, HLS, DASH and whatever else takes frames, and programs.
 //!
 //! Admission enters a publish here when its name is claimed; the guard it gets ([`Attached`]) lives as long as
 //! the publish. An output is a task that reads a tap, so it ends with the publish by itself, after the last frame,
@@ -21,6 +21,7 @@ use tracing::warn;
 use crate::child::{Beside, Children};
 use crate::clients::Peer;
 use crate::output::dvr::{self, Recordings};
+use crate::output::hls;
 use crate::output::package::{self, Channels};
 use crate::relay::forward::{self, Forwards};
 use crate::relay::via::Via;
@@ -55,6 +56,7 @@ pub(crate) struct Outputs {
     dash: Arc<Channels<dash::Packager>>,
     pub(crate) forwards: Arc<Forwards>,
     children: Children,
+    hls: Arc<hls::Channels>,
 }
 
 /// What runs beside one publish.
@@ -69,21 +71,39 @@ struct Entry {
     answer: Option<forward::Answer>,
     asking: Option<forward::Asking>,
     programs: Beside,
+    hls: Option<hls::Running>,
 }
 
 impl Entry {
     /// Starts what should run and does not, ends what runs and should not.
     fn settle(&mut self, config: &Config, outputs: &Outputs) {
+        let snapshot = &*config.load_full();
+        let name = &self.source.stream().vhost;
+        let vhost = snapshot.vhosts.iter().find(|vhost| vhost.name == *name && vhost.enabled);
+        self.settle_forwards(vhost, outputs);
+        self.programs.settle(&outputs.children, snapshot, vhost.map(|vhost| &**vhost), &self.source);
+        self.settle_recording(vhost, snapshot, outputs);
+        self.settle_hls(vhost, config, outputs);
         let (tasks, source) = (&outputs.tasks, &self.source);
         self.dash = package::Running::settled(self.dash.take(), &outputs.dash, tasks, source, config);
-        self.settle_others(&config.load(), outputs);
     }
 
-    fn settle_others(&mut self, config: &Snapshot, outputs: &Outputs) {
-        let name = &self.source.stream().vhost;
-        let vhost = config.vhosts.iter().find(|vhost| vhost.name == *name && vhost.enabled);
-        self.settle_forwards(vhost, outputs);
-        self.programs.settle(&outputs.children, config, vhost.map(|vhost| &**vhost), &self.source);
+    fn settle_hls(&mut self, vhost: Option<&Arc<Vhost>>, config: &Config, outputs: &Outputs) {
+        let wanted = vhost.filter(|vhost| vhost.hls.enabled);
+        let goes_on = match (&self.hls, wanted) {
+            (Some(running), Some(vhost)) => running.conf().goes_on_under(&vhost.hls),
+            (None, None) => true,
+            _ => false,
+        };
+        if goes_on {
+            return;
+        }
+        self.hls = None;
+        self.hls = wanted
+            .and_then(|vhost| hls::Running::start(&outputs.hls, &outputs.tasks, &self.source, vhost, config));
+    }
+
+    fn settle_recording(&mut self, vhost: Option<&Arc<Vhost>>, config: &Snapshot, outputs: &Outputs) {
         let stream = self.source.stream();
         // Only where the configuration wants files at all.
         let recorded = |vhost: &Vhost| {
@@ -171,6 +191,7 @@ impl Outputs {
     pub(crate) fn new(
         tasks: &Tasks,
         recordings: Recordings,
+        hls: hls::Channels,
         dash: Channels<dash::Packager>,
         forwards: Forwards,
         children: &Children,
@@ -178,6 +199,7 @@ impl Outputs {
         Self {
             table: Arc::default(),
             recordings: Arc::new(recordings),
+            hls: Arc::new(hls),
             dash: Arc::new(dash),
             forwards: Arc::new(forwards),
             tasks: tasks.apart(),
@@ -199,6 +221,7 @@ impl Outputs {
             record: None,
             recording: None,
             dash: None,
+            hls: None,
             forwards: Vec::new(),
             answer,
             asking: None,
@@ -219,6 +242,7 @@ impl Outputs {
             }
         }
         drop(table);
+        self.hls.refresh(&config.load(), |vhost| vhosts.contains(vhost));
         self.dash.refresh(&config.load(), |vhost| vhosts.contains(vhost));
     }
 
@@ -270,6 +294,7 @@ impl Outputs {
 
     /// The publishes are over: waits until outputs have finished what they had begun.
     pub(crate) async fn finish(&self, patience: Duration) {
+        self.hls.close();
         self.dash.close();
         let left = self.tasks.finish(patience).await;
         if left > 0 {

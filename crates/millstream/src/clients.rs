@@ -70,16 +70,18 @@ impl Traffic {
 pub(crate) enum Kind {
     Play,
     HttpPlay,
+    HlsPlay,
     FmlePublish,
     FlashPublish,
     HaivisionPublish,
 }
 
 impl Kind {
-    /// SRS 3.0's name for it; players of all protocols have the same.
+    /// SRS 3.0's name for it; players of all its protocols have the same, and it knows no viewers of HLS.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Play | Self::HttpPlay => "Play",
+            Self::HlsPlay => "hls-play",
             Self::FmlePublish => "fmle-publish",
             Self::FlashPublish => "flash-publish",
             Self::HaivisionPublish => "haivision-publish",
@@ -88,7 +90,7 @@ impl Kind {
 
     /// Its protocol has a connect of its own, which callback servers hear of.
     pub(crate) fn connects(self) -> bool {
-        self != Self::HttpPlay
+        !matches!(self, Self::HttpPlay | Self::HlsPlay)
     }
 
     pub(crate) fn publishes(self) -> bool {
@@ -98,7 +100,7 @@ impl Kind {
     /// How it is connected.
     pub(crate) fn protocol(self) -> Protocol {
         match self {
-            Self::HttpPlay => Protocol::Http,
+            Self::HttpPlay | Self::HlsPlay => Protocol::Http,
             Self::Play | Self::FmlePublish | Self::FlashPublish | Self::HaivisionPublish => Protocol::Rtmp,
         }
     }

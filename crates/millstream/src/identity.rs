@@ -11,6 +11,14 @@ pub(crate) const SERVER: &str = concat!("Millstream/", env!("CARGO_PKG_VERSION")
 /// The version of SRS whose interfaces this server speaks: what players, consoles and scripts compare with.
 pub(crate) const SRS_VERSION: &str = "3.0.170";
 
+/// Sixteen bytes nobody can guess, for keys and for ids that let in.
+pub(crate) fn random() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    let provider = rustls::crypto::aws_lc_rs::default_provider();
+    provider.secure_random.fill(&mut bytes).expect("the system gives random bytes");
+    bytes
+}
+
 /// Who this process is towards API clients, and the names it gives to vhosts and streams.
 ///
 /// Ids are `vid-N-M` as in SRS 3: N counts up from the process id, M is a number of this start, so ids of

@@ -35,7 +35,7 @@ impl Line {
     fn of(kind: Kind) -> Self {
         match kind {
             Kind::Play => Self::Play,
-            Kind::HttpPlay => Self::HttpStream,
+            Kind::HttpPlay | Kind::HlsPlay => Self::HttpStream,
             Kind::FmlePublish | Kind::FlashPublish | Kind::HaivisionPublish => Self::Publish,
         }
     }

@@ -28,6 +28,7 @@ use crate::listen::Connections;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::output::dvr::Recordings;
+use crate::output::hls;
 use crate::output::package::Channels;
 use crate::output::shelf::Shelf;
 use crate::process::{self, Daemon, Inherited, Process};
@@ -35,6 +36,7 @@ use crate::relay::dial::Dialer;
 use crate::relay::forward::Forwards;
 use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
+use crate::session::http::Sessions;
 use crate::session::rtmp::Publishers;
 use crate::signals::{Signals, Told};
 use crate::system::System;
@@ -171,9 +173,11 @@ async fn serve(
     let config = Config::new(snapshot, tree);
     let dialer = Arc::new(Dialer::new(seed));
     let forwards = Forwards::new(dialer.clone(), hooks.clone(), identity.clone(), seed, &metrics);
-    let children = Children::new(&tasks, config.load_full(), &metrics);
     let recordings = Recordings::new(hooks.clone(), &metrics);
-    let outputs = Outputs::new(&tasks, recordings, Channels::new(&shelf, &metrics), forwards, &children);
+    let children = Children::new(&tasks, config.load_full(), &metrics);
+    let hls = hls::Channels::new(hooks.clone(), shelf.clone(), &tasks, &metrics);
+    let dash = Channels::new(&shelf, &metrics);
+    let outputs = Outputs::new(&tasks, recordings, hls, dash, forwards, &children);
     outputs.recordings.recover(outputs.tasks(), &config.load_full()).await;
     let (reload, requests) = reload::channel();
     let context = Arc::new(Context {
@@ -182,6 +186,7 @@ async fn serve(
         tasks: tasks.clone(),
         hub: Hub::default(),
         fanout: Fanout::new(tasks.clone(), workers, metrics.first_byte()),
+        sessions: Sessions::new(&metrics),
         metrics,
         clients: Clients::new(identity),
         hooks,

@@ -407,10 +407,10 @@ fn what_is_ignored_for_good_is_warned_of_unless_it_is_the_default() {
         &[],
     );
     warnings(
-        "tencentcloud_apm { enabled on; team x; }\nvhost a { hls { enabled on; hls_storage disk; } }",
+        "tencentcloud_apm { enabled on; team x; }\nvhost a { hls { enabled on; hls_mount x; } }",
         &[
             "1:1: `tencentcloud_apm` is ignored: services of one cloud vendor are not supported",
-            "2:29: `hls_storage` is ignored: SRS itself dropped it before 3.0",
+            "2:29: `hls_mount` is ignored: SRS itself dropped it before 3.0",
         ],
     );
 }

@@ -21,6 +21,10 @@ super::block! {
         on_stop: Vec<String> = "on_stop",
         /// A recording is complete.
         on_dvr: Vec<String> = "on_dvr",
+        /// An HLS segment is complete.
+        on_hls: Vec<String> = "on_hls",
+        /// The same as a GET, with `[app]`, `[stream]`, `[ts_url]` and `[param]` put in.
+        on_hls_notify: Vec<String> = "on_hls_notify",
         /// Longest time from one call to its whole answer.
         timeout: Duration = "timeout",
     }

@@ -1,7 +1,7 @@
 //! A virtual host.
 
 use super::{
-    Bandcheck, Dash, Dvr, Exec, Forward, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer, Security,
+    Bandcheck, Dash, Dvr, Exec, Forward, Hls, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer, Security,
     Transcode,
 };
 
@@ -39,6 +39,8 @@ super::block! {
         dash: Dash = "dash",
         /// Recording.
         dvr: Dvr = "dvr",
+        /// HTTP Live Streaming.
+        hls: Hls = "hls",
         /// Programs for each published stream.
         exec: Exec = "exec",
         /// Programs that bring streams.

@@ -25,7 +25,7 @@ pub(super) const VHOST: &[Row] = &[
     block("http_hooks", vhost_http::HOOKS, Implemented, NewSessions, "Callbacks to a web server."),
     block("exec", process::EXEC, Implemented, RestartsComponent, "A program for each published stream."),
     block("dvr", dvr::DVR, Implemented, RestartsComponent, "Recording."),
-    block("hls", hls::HLS, hls::HTTP_LIVE, RestartsComponent, "HTTP Live Streaming."),
+    block("hls", hls::HLS, Implemented, RestartsComponent, "HTTP Live Streaming."),
     block("dash", dash::DASH, Implemented, RestartsComponent, "MPEG-DASH."),
     block("hds", dash::HDS, dash::ADOBE_HDS, RestartsComponent, "Adobe HTTP Dynamic Streaming.").open(),
     block("rtc", rtc::VHOST, rtc::RTC, NewSessions, "WebRTC."),

@@ -7,7 +7,6 @@ use super::Unit::Seconds;
 use super::{Row, Status, row};
 
 pub(super) const FILES: Status = Planned("file server");
-const FILE_CALLBACKS: Status = Planned("callbacks of HLS");
 
 pub(super) const STATIC: &[Row] = &[
     row("enabled", BoolOff, "off", FILES, RestartsComponent, "Serve files of this vhost."),
@@ -34,7 +33,7 @@ pub(super) const HOOKS: &[Row] = &[
     row("on_play", List, "", Implemented, NewSessions, "A client plays; may be refused.").example("http://127.0.0.1:8085/api/v1/sessions"),
     row("on_stop", List, "", Implemented, NewSessions, "A client stops playing.").example("http://127.0.0.1:8085/api/v1/sessions"),
     row("on_dvr", List, "", Implemented, NewSessions, "A recording is complete.").example("http://127.0.0.1:8085/api/v1/dvrs"),
-    row("on_hls", List, "", FILE_CALLBACKS, NewSessions, "An HLS segment is complete.").example("http://127.0.0.1:8085/api/v1/hls"),
-    row("on_hls_notify", List, "", FILE_CALLBACKS, NewSessions, "The same as a GET of one of these, for a cache to fetch the segment.").example("http://127.0.0.1:8085/api/v1/hls/[app]/[stream]/[ts_url][param]"),
+    row("on_hls", List, "", Implemented, NewSessions, "An HLS segment is complete.").example("http://127.0.0.1:8085/api/v1/hls"),
+    row("on_hls_notify", List, "", Implemented, NewSessions, "The same as a GET of one of these, for a cache to fetch the segment.").example("http://127.0.0.1:8085/api/v1/hls/[app]/[stream]/[ts_url][param]"),
     row("timeout", Float(Seconds), "30", Implemented, NewSessions, "Longest time from one call to its whole answer.").clamped(0.1, 300.0),
 ];

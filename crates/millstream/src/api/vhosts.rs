@@ -78,7 +78,9 @@ fn describe(ctx: &Context, entry: &VhostEntry, streams: &[Arc<StreamEntry>]) -> 
         send_bytes: bytes.sent,
         recv_bytes: bytes.received,
         kbps: entry.account.kbps().into(),
-        // There is no HLS yet, whatever the configuration says.
-        hls: Hls { enabled: false, fragment: None },
+        hls: Hls {
+            enabled: conf.is_some_and(|vhost| vhost.hls.enabled),
+            fragment: conf.filter(|vhost| vhost.hls.enabled).map(|vhost| vhost.hls.fragment.as_secs_f64()),
+        },
     }
 }

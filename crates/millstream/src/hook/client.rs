@@ -120,6 +120,21 @@ impl Caller {
         tokio::time::timeout(timeout, called).await.unwrap_or(Err(Failure::Timeout(timeout)))
     }
 
+    /// Gets a URL and reads at most so many bytes of the answer, whatever it is.
+    pub(super) async fn get(&self, url: &Url, most: usize, timeout: Duration) -> Result<(), Failure> {
+        let fetched = async {
+            let http = self.http.get_or_init(client).await;
+            let mut answer = http.get(url.clone()).send().await.map_err(failure)?;
+            let mut read = 0;
+            while read < most {
+                let Some(piece) = answer.chunk().await.map_err(failure)? else { break };
+                read += piece.len();
+            }
+            Ok(())
+        };
+        tokio::time::timeout(timeout, fetched).await.unwrap_or(Err(Failure::Timeout(timeout)))
+    }
+
     async fn post(&self, url: &Url, id: &str, body: Bytes) -> Result<Vec<u8>, Failure> {
         let http = self.http.get_or_init(client).await;
         let request = http.post(url.clone()).header(EVENT_ID, id).body(body);

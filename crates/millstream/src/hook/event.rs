@@ -7,6 +7,8 @@
 use bytes::Bytes;
 use mill_config::model::HttpHooks;
 use mill_hub::StreamId;
+use mill_media::frame::Millis;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::json;
 
 use crate::clients::Peer;
@@ -22,6 +24,7 @@ pub(crate) enum Action {
     Play,
     Stop,
     Dvr,
+    Hls,
 }
 
 impl Action {
@@ -35,6 +38,7 @@ impl Action {
             Self::Play => "on_play",
             Self::Stop => "on_stop",
             Self::Dvr => "on_dvr",
+            Self::Hls => "on_hls",
         }
     }
 
@@ -51,6 +55,7 @@ impl Action {
             Self::Play => &conf.on_play,
             Self::Stop => &conf.on_stop,
             Self::Dvr => &conf.on_dvr,
+            Self::Hls => &conf.on_hls,
         }
     }
 
@@ -61,6 +66,7 @@ impl Action {
             Self::Publish | Self::Unpublish => Self::Unpublish,
             Self::Play | Self::Stop => Self::Stop,
             Self::Dvr => Self::Dvr,
+            Self::Hls => Self::Hls,
         }
     }
 }
@@ -101,7 +107,7 @@ impl Subject<'_> {
                 "action": action_name, "client_id": id, "ip": ip, "vhost": vhost, "app": app,
                 "stream": name, "param": param, "pageUrl": page_url,
             }),
-            Action::Unpublish | Action::Stop | Action::Dvr => json!({
+            Action::Unpublish | Action::Stop | Action::Dvr | Action::Hls => json!({
                 "action": action_name, "client_id": id, "ip": ip, "vhost": vhost, "app": app,
                 "stream": name, "param": param,
             }),
@@ -151,6 +157,84 @@ impl Recording {
     }
 }
 
+/// A segment of HLS that is complete.
+#[derive(Debug, Clone)]
+pub(crate) struct Segmented {
+    /// Of the publisher.
+    pub(crate) client: u64,
+    pub(crate) ip: String,
+    pub(crate) stream: StreamId,
+    /// The publisher's parameters with their question mark, or empty.
+    pub(crate) param: String,
+    /// In milliseconds.
+    pub(crate) duration: Millis,
+    pub(crate) cwd: String,
+    /// As configured: relative to `cwd` unless it is absolute.
+    pub(crate) file: String,
+    /// As it stands in the playlist.
+    pub(crate) uri: String,
+    /// The same below the playlist's directory, unless it is a whole URL.
+    pub(crate) url: String,
+    /// The file of the playlist.
+    pub(crate) m3u8: String,
+    /// The same below `hls_path`.
+    pub(crate) m3u8_url: String,
+    pub(crate) sequence: u64,
+}
+
+/// What stands in a path of a URL for itself.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+impl Segmented {
+    /// The body of `on_hls`.
+    pub(super) fn body(&self) -> Bytes {
+        let StreamId { vhost, app, name } = &self.stream;
+        // In hundredths, as SRS.
+        let duration = (self.duration as f64 / 10.0).round() / 100.0;
+        let body = json!({
+            "action": Action::Hls.name(), "client_id": self.client, "ip": self.ip, "vhost": vhost, "app": app,
+            "stream": name, "param": self.param, "duration": duration, "cwd": self.cwd, "file": self.file,
+            "url": self.url, "m3u8": self.m3u8, "m3u8_url": self.m3u8_url, "seq_no": self.sequence,
+        });
+        body.to_string().into()
+    }
+
+    /// The URL of `on_hls_notify`: the template with `[app]`, `[stream]`, `[ts_url]` and `[param]` put in, once
+    /// each and whatever is in them; or the segment's own, if that is a whole one.
+    pub(super) fn notified(&self, template: &str) -> String {
+        if self.uri.contains("://") {
+            return self.uri.clone();
+        }
+        let plain = |text: &str| utf8_percent_encode(text, PLAIN).to_string();
+        let mut url = String::new();
+        let mut rest = template;
+        while let Some((before, after)) = rest.split_once('[') {
+            url.push_str(before);
+            let variable = after.split_once(']').and_then(|(name, after)| {
+                let value = match name {
+                    "app" => plain(&self.stream.app),
+                    "stream" => plain(&self.stream.name),
+                    "ts_url" => self.uri.clone(),
+                    "param" => self.param.clone(),
+                    _ => return None,
+                };
+                Some((value, after))
+            });
+            match variable {
+                Some((value, after)) => {
+                    url.push_str(&value);
+                    rest = after;
+                }
+                None => {
+                    url.push('[');
+                    rest = after;
+                }
+            }
+        }
+        url + rest
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -187,5 +271,45 @@ mod tests {
             let expected = format!(r#"{{"action":"{}",{who},{rest}}}"#, action.name());
             assert_eq!(subject.body(action), expected);
         }
+    }
+
+    fn segment() -> Segmented {
+        Segmented {
+            client: 570,
+            ip: "127.0.0.1".into(),
+            stream: StreamId {
+                vhost: "__defaultVhost__".into(),
+                app: "live".into(),
+                name: "livestream".into(),
+            },
+            param: "?token=abc".into(),
+            duration: 2018,
+            cwd: "/usr/local/srs".into(),
+            file: "./objs/nginx/html/live/livestream-0.ts".into(),
+            uri: "livestream-0.ts".into(),
+            url: "live/livestream-0.ts".into(),
+            m3u8: "./objs/nginx/html/live/livestream.m3u8".into(),
+            m3u8_url: "live/livestream.m3u8".into(),
+            sequence: 0,
+        }
+    }
+
+    #[test]
+    fn a_segment_is_told_as_srs_tells_it() {
+        assert_eq!(
+            segment().body(),
+            r#"{"action":"on_hls","client_id":570,"ip":"127.0.0.1","vhost":"__defaultVhost__","app":"live","stream":"livestream","param":"?token=abc","duration":2.02,"cwd":"/usr/local/srs","file":"./objs/nginx/html/live/livestream-0.ts","url":"live/livestream-0.ts","m3u8":"./objs/nginx/html/live/livestream.m3u8","m3u8_url":"live/livestream.m3u8","seq_no":0}"#
+        );
+    }
+
+    #[test]
+    fn a_notified_url_has_everything_once() {
+        let template = "http://h/hooks/[app]/[stream]/[ts_url][param]";
+        assert_eq!(segment().notified(template), "http://h/hooks/live/livestream/livestream-0.ts?token=abc");
+        let mut odd = segment();
+        odd.stream.name = "[app]?x#y@z".into();
+        assert_eq!(odd.notified("http://h/[stream]/[x"), "http://h/%5Bapp%5D%3Fx%23y%40z/[x");
+        odd.uri = "http://cdn/a.ts".into();
+        assert_eq!(odd.notified(template), "http://cdn/a.ts");
     }
 }

@@ -14,6 +14,7 @@ mod counters;
 mod event;
 mod queue;
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -22,18 +23,29 @@ use bytes::Bytes;
 use mill_config::model::Vhost;
 use mill_hub::StreamId;
 use reqwest::Url;
+use tokio::sync::Semaphore;
 use tracing::{debug, warn};
 
 pub(crate) use client::Failure;
 pub(crate) use counters::Stats;
-pub(crate) use event::{Action, Recording, Subject};
+pub(crate) use event::{Action, Recording, Segmented, Subject};
 
 use crate::clients::Peer;
 use crate::identity::Identity;
 use crate::metrics::Histogram;
+use crate::tasks::Tasks;
 use client::{Caller, Shown};
 use counters::Counters;
 use queue::{Item, Queue, Receipt, Wait};
+
+/// A GET that nobody waits for, by the name of its directive.
+const NOTIFY: &str = "on_hls_notify";
+
+/// How long such a GET may take: SRS's number.
+const FETCH: Duration = Duration::from_secs(10);
+
+/// And how many run at a time.
+const MAX_FETCHES: usize = 64;
 
 /// The callbacks of one server.
 #[derive(Debug)]
@@ -44,6 +56,7 @@ pub(crate) struct Hooks {
     /// Together with a number it makes ids that no other run has given.
     run: u64,
     events: AtomicU64,
+    fetches: Arc<Semaphore>,
 }
 
 impl Hooks {
@@ -55,6 +68,7 @@ impl Hooks {
             counters: Counters::default(),
             run,
             events: AtomicU64::new(0),
+            fetches: Arc::new(Semaphore::new(MAX_FETCHES)),
         })
     }
 
@@ -169,7 +183,7 @@ impl Hooks {
         let (conf, line) = (&vhost.http_hooks, line(stream));
         for url in client::urls(Action::Publish, conf).flatten() {
             let settled = self.queue.settle(&line, &url, Wait::Publish, conf.timeout).await;
-            settled.inspect_err(|failure| report(Action::Publish.name(), &url, failure))?;
+            settled.inspect_err(|failure| report(Action::Publish.name(), &Shown(&url), failure))?;
         }
         Ok(())
     }
@@ -187,7 +201,7 @@ impl Hooks {
         self.counters.called(begun.elapsed(), &called);
         match &called {
             Ok(()) => debug!("callback {} to {}", action.name(), Shown(url)),
-            Err(failure) => report(action.name(), url, failure),
+            Err(failure) => report(action.name(), &Shown(url), failure),
         }
         called
     }
@@ -210,6 +224,30 @@ impl Hooks {
         let Some(vhost) = vhost.filter(|_| urls > 0) else { return through() };
         let (id, line, body) = (recording.event.as_str().into(), line(&recording.stream), recording.body());
         self.tell_as(id, vhost, Action::Dvr, &line, &body, Some(Arc::new(Receipt::new(urls, through))));
+    }
+
+    /// Tells of a segment, in line with the rest of its stream, and has caches fetch it.
+    pub(crate) fn segmented(self: &Arc<Self>, vhost: &Vhost, segment: &Segmented, tasks: &Tasks) {
+        self.tell(vhost, Action::Hls, &line(&segment.stream), &segment.body());
+        let conf = &vhost.http_hooks;
+        for template in conf.on_hls_notify.iter().filter(|_| conf.enabled) {
+            let Ok(url) = Url::parse(&segment.notified(template)) else {
+                report(NOTIFY, &template, &Failure::Url);
+                continue;
+            };
+            let Ok(permit) = self.fetches.clone().try_acquire_owned() else {
+                warn!("client callback {NOTIFY} left out: {MAX_FETCHES} are running, url={}", Shown(&url));
+                continue;
+            };
+            let (hooks, most) = (self.clone(), vhost.hls.nb_notify as usize);
+            tasks.spawn(tasks.next_id(), async move {
+                let _permit = permit;
+                match hooks.caller.get(&url, most, FETCH).await {
+                    Ok(()) => debug!("callback {NOTIFY} to {}", Shown(&url)),
+                    Err(failure) => report(NOTIFY, &Shown(&url), &failure),
+                }
+            });
+        }
     }
 
     fn tell_as(
@@ -248,8 +286,8 @@ fn line(stream: &StreamId) -> Arc<str> {
 }
 
 /// Says that a callback server did not say yes, in the words SRS's users look for.
-fn report(action: &str, url: &Url, failure: &Failure) {
-    warn!("client callback {action} failed, url={}, code={} : {failure}", Shown(url), failure.code());
+fn report(action: &str, url: &dyn fmt::Display, failure: &Failure) {
+    warn!("client callback {action} failed, url={url}, code={} : {failure}", failure.code());
 }
 
 /// Tells the end of a publish or play when it is dropped.

@@ -328,7 +328,7 @@ impl Queue {
                     );
                 }
                 // Heard, and not liked: that is all there is to an end.
-                Err(failure) => super::report(item.action, &item.url, &failure),
+                Err(failure) => super::report(item.action, &Shown(&item.url), &failure),
             }
             self.done(&key, &item, counters);
         }

@@ -9,8 +9,6 @@
 //! put it last. Bounded by [`MAX_BYTES`] and [`MAX_FILES`] for all sections together: what does not fit is refused, and the packager
 //! sees how it goes on. What can be found on a disk as well may stand here without its bytes ([`Body::Disk`]).
 
-#![allow(dead_code, reason = "the packagers that put files here come next")]
-
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -81,11 +79,6 @@ pub(crate) struct Item {
 }
 
 impl Item {
-    /// The vhost it belongs to.
-    pub(crate) fn vhost(&self) -> &str {
-        &self.vhost
-    }
-
     fn len(&self) -> usize {
         match &self.file.body {
             Body::Memory(bytes) => bytes.len(),

@@ -11,6 +11,7 @@ use std::fs;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -35,13 +36,15 @@ pub(super) enum Job {
     Write { path: String, content: Bytes },
     /// That it is gone already is no error.
     Remove { path: String },
+    /// All before it is done: somebody is to be told.
+    Tell(Box<dyn FnOnce() + Send>),
 }
 
 impl Job {
     fn cost(&self) -> usize {
         match self {
             Self::Write { content, .. } => content.len(),
-            Self::Remove { .. } => 0,
+            Self::Remove { .. } | Self::Tell(_) => 0,
         }
     }
 }
@@ -55,6 +58,7 @@ struct Line {
     moved: Notify,
     /// Somebody waits until all is done.
     done: Notify,
+    failed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -75,13 +79,21 @@ impl Writer {
     }
 
     pub(super) fn push(&self, job: Job) {
-        {
+        let lost = {
             let mut queue = self.0.queue.lock();
             queue.bytes += job.cost();
             queue.jobs.push_back(job);
-            queue.make_room();
+            queue.make_room()
+        };
+        if lost {
+            self.0.failed.store(true, Ordering::Relaxed);
         }
         self.0.moved.notify_one();
+    }
+
+    /// Whether something has failed since the last call.
+    pub(super) fn has_failed(&self) -> bool {
+        self.0.failed.swap(false, Ordering::Relaxed)
     }
 
     /// Waits until everything is done, or was tried once more in vain.
@@ -112,12 +124,15 @@ impl Line {
 
 impl Queue {
     /// Drops the oldest files until the rest fits; the first in line may be just being written.
-    fn make_room(&mut self) {
+    fn make_room(&mut self) -> bool {
+        let mut lost = false;
         while self.bytes > MAX_WAITING {
             let oldest = self.jobs.iter().position(|job| job.cost() > 0);
             let Some(job) = oldest.and_then(|at| self.jobs.remove(at)) else { break };
             self.bytes -= job.cost();
+            lost = true;
         }
+        lost
     }
 }
 
@@ -154,6 +169,7 @@ impl Task {
             match job {
                 None if closed => return,
                 None => moved.await,
+                Some(Job::Tell(tell)) => tell(),
                 Some(job) => {
                     let (job, done) = self.carry_out(job).await;
                     let Err(e) = done else {
@@ -190,6 +206,7 @@ impl Task {
             let done = match &job {
                 Job::Write { path, content } => write(path, content),
                 Job::Remove { path } => remove(path),
+                Job::Tell(_) => Ok(()),
             };
             Ok((job, done))
         });
@@ -211,6 +228,7 @@ impl Task {
 
     fn fail(&self, e: &io::Error, pause: Duration, closed: bool) {
         self.failures.inc();
+        self.line.failed.store(true, Ordering::Relaxed);
         let next = if closed { "given up".to_owned() } else { format!("tried again in {pause:?}") };
         error!("{}: the disk has not taken a file, {next}: {e}", self.whose);
     }

@@ -401,6 +401,8 @@ struct Plan<'a> {
     http_ended: BTreeSet<&'a str>,
     /// Their live streams and viewers get other settings.
     tuned: BTreeSet<&'a str>,
+    /// Their viewers of HLS are.
+    hls_ended: BTreeSet<&'a str>,
     /// What runs beside their live streams begins, ends, or begins anew.
     attached: BTreeSet<&'a str>,
 }
@@ -429,6 +431,10 @@ impl<'a> Plan<'a> {
                     !vhost.http_remux.enabled && plan.http_ended.insert(name)
                 }
                 ("dvr" | "dash" | "forward" | "exec" | "transcode", Some(_)) => plan.attached.insert(name),
+                ("hls", Some(vhost)) => {
+                    plan.attached.insert(name);
+                    !vhost.hls.enabled && plan.hls_ended.insert(name)
+                }
                 _ => false,
             };
         }
@@ -454,7 +460,7 @@ impl<'a> Plan<'a> {
         if !attached.is_empty() {
             context.outputs.refresh(&context.config, &attached);
         }
-        if self.ended.is_empty() && self.http_ended.is_empty() {
+        if self.ended.is_empty() && self.http_ended.is_empty() && self.hls_ended.is_empty() {
             return;
         }
         for client in context.clients.all() {
@@ -463,6 +469,8 @@ impl<'a> Plan<'a> {
                 "removed/disabled"
             } else if client.kind == Kind::HttpPlay && self.http_ended.contains(vhost.as_str()) {
                 "offers nothing over HTTP"
+            } else if client.kind == Kind::HlsPlay && self.hls_ended.contains(vhost.as_str()) {
+                "has no HLS"
             } else {
                 continue;
             };

@@ -13,7 +13,7 @@ fn check(old: &str, new: &str, ended: &[&str], http_ended: &[&str], tuned: &[&st
     let new = load(new);
     let changes = diff(&load(old), &new);
     let [ended, http_ended, tuned] = [ended, http_ended, tuned].map(|names| names.iter().copied().collect());
-    assert_eq!(Plan::of(&changes, &new), Plan { ended, http_ended, tuned, attached: BTreeSet::new() });
+    assert_eq!(Plan::of(&changes, &new), Plan { ended, http_ended, tuned, ..Plan::default() });
 }
 
 #[test]

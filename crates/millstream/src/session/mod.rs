@@ -43,6 +43,8 @@ pub(crate) struct Context {
     pub(crate) outputs: Outputs,
     /// What they have for viewers over HTTP.
     pub(crate) shelf: Shelf,
+    /// Viewers of HLS.
+    pub(crate) sessions: http::Sessions,
     /// Programs: all of them, and those that bring streams.
     pub(crate) children: Children,
     pub(crate) ingests: Ingests,

@@ -299,6 +299,7 @@ fn every_file_has_a_test() {
         include_str!("bandwidth.rs"),
         include_str!("dvr.rs"),
         include_str!("forward.rs"),
+        include_str!("hls.rs"),
         include_str!("hooks.rs"),
         include_str!("programs_examples.rs"),
     ];

@@ -25,6 +25,8 @@ mod enhanced;
 mod forward;
 mod gop_cache;
 mod heartbeat;
+mod hls;
+mod hls_viewers;
 mod hooks;
 mod hostile;
 mod httpflv;

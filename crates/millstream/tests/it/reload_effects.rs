@@ -7,8 +7,8 @@ use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, ki
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
-    access, api_auth, api_system, bandwidth, dash, forward, heartbeat, hooks, https, httpsound, log, metrics,
-    programs_reload, quit, raw_api, reload, statistics_lines,
+    access, api_auth, api_system, bandwidth, dash, forward, heartbeat, hls, hls_viewers, hooks, https,
+    httpsound, log, metrics, programs_reload, quit, raw_api, reload, statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
 use mill_media::flv::demux::Tag;
@@ -407,6 +407,16 @@ const SHOWN: &[(fn(), &str)] = &[
     (forward::a_reload_starts_and_stops_single_ones, "vhost.forward.enabled vhost.forward.destination"),
     (forward::a_backend_says_where_to, "vhost.forward.backend"),
     (forward::over_tls_with_a_certificate_of_ones_own, "vhost.forward.ca"),
+    (hls::every_directive_of_the_block_acts_after_a_reload,
+        "vhost.hls.enabled vhost.hls.hls_fragment vhost.hls.hls_td_ratio vhost.hls.hls_aof_ratio vhost.hls.hls_window \
+         vhost.hls.hls_on_error vhost.hls.hls_storage vhost.hls.hls_path vhost.hls.hls_m3u8_file vhost.hls.hls_ts_file \
+         vhost.hls.hls_ts_floor vhost.hls.hls_entry_prefix vhost.hls.hls_acodec vhost.hls.hls_vcodec \
+         vhost.hls.hls_cleanup vhost.hls.hls_dispose vhost.hls.hls_wait_keyframe vhost.hls.hls_dts_directly \
+         vhost.hls.hls_keys vhost.hls.hls_fragments_per_key vhost.hls.hls_key_file vhost.hls.hls_key_file_path \
+         vhost.hls.hls_key_url"),
+    (hls::other_callbacks_are_for_the_next_publish,
+        "vhost.http_hooks.on_hls vhost.http_hooks.on_hls_notify vhost.hls.hls_nb_notify"),
+    (hls_viewers::sessions_begin_with_the_next_viewer, "vhost.hls.hls_ctx vhost.hls.hls_ts_ctx"),
     (quit::clients_are_seen_off, "grace_start_wait grace_final_wait"),
     (quit::nobody_is_waited_for_longer_than_the_limit, "grace_drain_wait"),
     (quit::sigterm_may_be_graceful_too, "force_grace_quit"),
@@ -447,9 +457,7 @@ const NOT_THERE_YET: &[&str] = &[
     "vhost.cluster",
     "vhost.http_static",
     "vhost.http_hooks.on_dvr",
-    "vhost.http_hooks.on_hls",
     "vhost.dvr",
-    "vhost.hls",
     "vhost.hds",
     "vhost.rtc",
     "vhost.srt",

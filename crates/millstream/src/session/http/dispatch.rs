@@ -123,7 +123,7 @@ async fn live_stream(asked: &Asked<'_>) -> Option<Answer> {
 
 impl Connection {
     /// Who wants to play, in the terms of an RTMP client.
-    fn describe<B>(&self, asked: &admit::Request, request: &Request<B>) -> Peer {
+    pub(super) fn describe<B>(&self, asked: &admit::Request, request: &Request<B>) -> Peer {
         let traffic = Traffic::default();
         traffic.add_received(head_size(request));
         let page_url = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());

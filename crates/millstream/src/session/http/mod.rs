@@ -16,6 +16,7 @@ mod patience;
 mod pieces;
 pub(crate) mod reply;
 mod shelved;
+mod viewing;
 
 use std::convert::Infallible;
 use std::future::{pending, poll_fn};
@@ -38,6 +39,7 @@ use super::Context;
 use dispatch::Answer;
 use patience::Patient;
 pub(crate) use reply::Reply;
+pub(crate) use viewing::Sessions;
 
 /// A connection that has not sent a whole request head in this time is closed; SRS's idle time.
 const IDLE: Duration = Duration::from_secs(15);

@@ -48,7 +48,6 @@ pub(crate) struct Pieces {
 }
 
 impl Pieces {
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the file server"))]
     /// `front`, then `len` bytes of `file` from `at` on. That the file has them must have been looked up.
     pub(crate) fn new(front: Bytes, file: Arc<File>, at: u64, len: u64) -> Self {
         Self { front, file, at, left: len, reading: None }

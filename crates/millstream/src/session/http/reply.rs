@@ -18,7 +18,6 @@ pub(crate) enum Reply {
     /// It is in memory; what was sent of it is gone.
     Whole(Bytes),
     /// A file, or a part of one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the file server"))]
     File(Pieces),
 }
 

@@ -1,18 +1,21 @@
 //! Files of packagers over HTTP: from the [`Shelf`](crate::output::shelf::Shelf), whole or in part, and only if the
 //! client has not got them (RFC 9110, 13 and 14).
 
+use std::fs::File;
 use std::ops::Range;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use hyper::body::Body as _;
 use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use mill_config::model::Snapshot;
 use tracing::warn;
 
+use super::pieces::{self, Pieces};
 use super::reply::{self, Reply};
-use super::{Connection, mount};
+use super::{Connection, mount, viewing};
+use crate::output::hls::PLAYLIST;
 use crate::output::shelf::{Body, Caching, Item};
 
 /// Longest path that is looked at.
@@ -35,25 +38,74 @@ pub(super) async fn answer<B>(
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Some(reply::not_allowed("GET, HEAD, OPTIONS"));
     }
-    serve(&item, request.headers()).await
+    let viewer = match &item.file.show {
+        Some(show) => match viewing::enter(connection, config, request, &item, show).await {
+            Ok(viewer) => viewer,
+            Err(answer) => return Some(answer),
+        },
+        None => None,
+    };
+    if let (Some(viewer), Body::Memory(text), PLAYLIST) = (&viewer, &item.file.body, item.file.content_type) {
+        return Some(viewer.playlist(text));
+    }
+    let answer = serve(&item, request.headers()).await;
+    if let (Some(viewer), Some(answer)) = (viewer, &answer) {
+        viewer.count(answer.body().size_hint().exact().unwrap_or(0) as usize);
+    }
+    answer
+}
+
+/// Where the bytes are for this answer.
+enum Content {
+    Memory(Bytes),
+    File(Arc<File>, u64),
+}
+
+impl Content {
+    /// `None` if the file is not where it should be.
+    async fn of(item: &Item) -> Option<Self> {
+        let path = match &item.file.body {
+            Body::Memory(bytes) => return Some(Self::Memory(bytes.clone())),
+            Body::Disk(path) => path.clone(),
+        };
+        let opened = pieces::on_disk(move || {
+            let file = File::open(&path).inspect_err(|e| warn!("{}: {e}", path.display()))?;
+            let len = file.metadata()?.len();
+            Ok((file, len))
+        });
+        let (file, len) = opened.await.ok()?;
+        Some(Self::File(Arc::new(file), len))
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Memory(bytes) => bytes.len() as u64,
+            Self::File(_, len) => *len,
+        }
+    }
+
+    fn part(self, range: Range<u64>) -> Reply {
+        match self {
+            Self::Memory(bytes) => Reply::Whole(bytes.slice(range.start as usize..range.end as usize)),
+            Self::File(file, _) => {
+                Reply::File(Pieces::new(Bytes::new(), file, range.start, range.end - range.start))
+            }
+        }
+    }
 }
 
 /// `None` if the file is not where it should be.
 async fn serve(item: &Arc<Item>, asked: &HeaderMap) -> Option<Response<Reply>> {
     if is_known(item, asked) {
-        return Some(describe(item, StatusCode::NOT_MODIFIED, Bytes::new()));
+        return Some(describe(item, StatusCode::NOT_MODIFIED, Reply::default()));
     }
-    let bytes = match &item.file.body {
-        Body::Memory(bytes) => bytes.clone(),
-        Body::Disk(path) => read(path.clone()).await?,
-    };
-    Some(match part(item, asked, bytes.len() as u64) {
-        Part::Whole => describe(item, StatusCode::OK, bytes),
+    let content = Content::of(item).await?;
+    let len = content.len();
+    Some(match part(item, asked, len) {
+        Part::Whole => describe(item, StatusCode::OK, content.part(0..len)),
         Part::Of(range) => {
-            let all = bytes.len();
-            let tells = format!("bytes {}-{}/{all}", range.start, range.end - 1);
-            let bytes = bytes.slice(range.start as usize..range.end as usize);
-            with_range(describe(item, StatusCode::PARTIAL_CONTENT, bytes), &tells)
+            let tells = format!("bytes {}-{}/{len}", range.start, range.end - 1);
+            with_range(describe(item, StatusCode::PARTIAL_CONTENT, content.part(range)), &tells)
         }
         Part::Nothing => {
             let text = reply::text(
@@ -61,18 +113,13 @@ async fn serve(item: &Arc<Item>, asked: &HeaderMap) -> Option<Response<Reply>> {
                 "text/plain; charset=utf-8",
                 "Range Not Satisfiable\n",
             );
-            with_range(text, &format!("bytes */{}", bytes.len()))
+            with_range(text, &format!("bytes */{len}"))
         }
     })
 }
 
-async fn read(path: PathBuf) -> Option<Bytes> {
-    let read = move || std::fs::read(&path).inspect_err(|e| warn!("{}: {e}", path.display()));
-    tokio::task::spawn_blocking(read).await.ok()?.ok().map(Bytes::from)
-}
-
-fn describe(item: &Item, status: StatusCode, body: Bytes) -> Response<Reply> {
-    let mut response = Response::new(Reply::Whole(body));
+fn describe(item: &Item, status: StatusCode, body: Reply) -> Response<Reply> {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let caching = match item.file.caching {
         Caching::Revalidate => "no-cache".to_owned(),
@@ -157,7 +204,7 @@ fn wanted(range: &str, len: u64) -> Part {
 mod tests {
     use super::*;
     use crate::metrics::Metrics;
-    use crate::output::shelf::{File, Shelf};
+    use crate::output::shelf::{self, Shelf};
 
     #[test]
     fn ranges() {
@@ -189,7 +236,7 @@ mod tests {
         let shelf = Shelf::new(7, &Metrics::new());
         let body = Body::Memory(Bytes::from_static(b"0123456789"));
         let mut section = shelf.section("a");
-        section.put("/x", File { content_type: "text/plain", caching, body, show: None }).unwrap();
+        section.put("/x", shelf::File { content_type: "text/plain", caching, body, show: None }).unwrap();
         shelf.find("a", "/x").unwrap()
     }
 

@@ -11,6 +11,7 @@ pub(crate) mod daemon;
 pub(crate) mod ffmpeg;
 pub(crate) mod http;
 pub(crate) mod media;
+pub(crate) mod playlist;
 pub(crate) mod process;
 pub(crate) mod programs;
 pub(crate) mod server;
