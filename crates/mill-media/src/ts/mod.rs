@@ -9,6 +9,7 @@
 //! One program with at most one track of video and one of audio. Numbers of programs, packets and streams are
 //! those SRS uses. Carried are H.264, H.265, AAC and MP3; there is no common way for anything else.
 
+pub mod datagram;
 pub mod demux;
 pub mod mux;
 mod packet;

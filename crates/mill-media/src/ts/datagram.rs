@@ -1,0 +1,434 @@
+//! Transport packets out of datagrams, in the order in which they were sent, as far as that can be told.
+//!
+//! A datagram has whole packets of 188 bytes, or of 204 with a checksum behind each, as they are or behind an RTP
+//! header (RFC 2250). Anything else is taken for a piece of a byte stream and passed on as it came.
+//!
+//! A datagram that overtook others waits for them, while at most [`WINDOW`] more arrive. RTP numbers its packets. Bare
+//! datagrams have no number, only the counters of the tracks inside (ISO/IEC 13818-1, 2.4.3.3), which begin again
+//! after 16 packets: enough to see which of a few comes next, not to see how many are missing. What is missing for
+//! good the demuxer finds out by the same counters, and leaves out the frames concerned. What comes after its place
+//! was given up, or twice, is thrown away: it could only do harm.
+//!
+//! Bounded by `WINDOW` + 1 datagrams and a few numbers for each of the 8192 tracks there can be.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use bytes::Bytes;
+
+use super::packet::{LEN, Packet, SYNC};
+
+/// Datagrams that may arrive while an earlier one is waited for.
+const WINDOW: u64 = 4;
+
+/// A packet with the checksum of DVB's outer code behind it, in bytes.
+const LEN_WITH_CHECKSUM: usize = 204;
+
+/// What carries nothing.
+const NULL_PID: u16 = 0x1fff;
+
+/// Datagrams that are remembered: a copy comes soon after the original, and what is late not much later.
+const MEMORY: u64 = 16;
+
+/// What has become of datagrams so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Those that had been overtaken, and were put where they belong.
+    pub reordered: u64,
+    /// Those that came too late or twice.
+    pub late: u64,
+    /// Those that were not whole packets.
+    pub strange: u64,
+}
+
+/// Puts the datagrams of one sender in order.
+#[derive(Debug, Default)]
+pub struct Datagrams {
+    tracks: HashMap<u16, Track>,
+    /// Last number of RTP.
+    sequence: Option<u16>,
+    waiting: Vec<Waiting>,
+    arrived: u64,
+    /// Hashes of the last ones.
+    seen: VecDeque<u64>,
+    counts: Counts,
+}
+
+/// How far a track has come.
+#[derive(Debug, Clone, Copy)]
+struct Track {
+    /// Of its last packet.
+    counter: u8,
+    /// The counters that were given up last, how many, and when.
+    gap: (u8, u8, u64),
+}
+
+impl Track {
+    /// How many packets come before one with that counter.
+    fn ahead(&self, counter: u8) -> u8 {
+        counter.wrapping_sub(self.counter + 1) & 15
+    }
+}
+
+/// A datagram that does not come next.
+#[derive(Debug)]
+struct Waiting {
+    packets: Bytes,
+    sequence: Option<u16>,
+    /// How many had arrived before.
+    since: u64,
+}
+
+impl Datagrams {
+    /// Before the first one.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Takes a datagram; gives the bytes of the stream that are next, which may be of several or none.
+    pub fn take(&mut self, datagram: &[u8], mut put: impl FnMut(&[u8])) {
+        let Some((sequence, packets)) = unwrap(datagram) else {
+            self.counts.strange += 1;
+            self.flush(&mut put);
+            return put(datagram);
+        };
+        self.arrived += 1;
+        if self.is_copy(&packets) || self.is_old(&packets, sequence) {
+            self.counts.late += 1;
+            return;
+        }
+        if self.is_next(&packets, sequence) {
+            self.release(&packets, sequence, &mut put);
+            self.release_waiting(&mut put);
+            return;
+        }
+        let packets = Bytes::copy_from_slice(&packets);
+        self.waiting.push(Waiting { packets, sequence, since: self.arrived });
+        if self.waiting.len() as u64 > WINDOW {
+            self.give_up(&mut put);
+        }
+    }
+
+    /// Waits no longer: gives everything that is here.
+    pub fn flush(&mut self, mut put: impl FnMut(&[u8])) {
+        while !self.waiting.is_empty() {
+            self.give_up(&mut put);
+        }
+    }
+
+    /// Whether something waits for datagrams before it.
+    pub fn is_waiting(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// What has become of datagrams so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    fn is_next(&self, packets: &[u8], sequence: Option<u16>) -> bool {
+        if let (Some(last), Some(sequence)) = (self.sequence, sequence) {
+            return sequence == last.wrapping_add(1);
+        }
+        each_first(packets, |pid, counter, marked| {
+            let known = self.tracks.get(&pid);
+            marked || known.is_none_or(|track| counter == track.counter || track.ahead(counter) == 0)
+        })
+    }
+
+    /// Whether the same came a moment ago.
+    fn is_copy(&mut self, packets: &[u8]) -> bool {
+        let mut hasher = DefaultHasher::new();
+        packets.hash(&mut hasher);
+        let hash = hasher.finish();
+        if self.seen.contains(&hash) {
+            return true;
+        }
+        if self.seen.len() as u64 == MEMORY {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(hash);
+        false
+    }
+
+    /// Whether its place was given up.
+    fn is_old(&self, packets: &[u8], sequence: Option<u16>) -> bool {
+        if let (Some(last), Some(sequence)) = (self.sequence, sequence) {
+            // Further back than this it is a sender that has begun anew.
+            return (-0x400..=0).contains(&(sequence.wrapping_sub(last) as i16));
+        }
+        let mut old = false;
+        each_first(packets, |pid, counter, _| {
+            if let Some(&Track { gap: (from, len, when), .. }) = self.tracks.get(&pid) {
+                old |= self.arrived - when <= MEMORY && counter.wrapping_sub(from) & 15 < len;
+            }
+            true
+        });
+        old && !self.is_next(packets, sequence)
+    }
+
+    fn release(&mut self, packets: &[u8], sequence: Option<u16>, put: &mut impl FnMut(&[u8])) {
+        self.sequence = sequence;
+        for packet in packets.chunks_exact(LEN).filter_map(|bytes| Packet::parse(bytes.first_chunk()?)) {
+            if packet.payload.is_none() || packet.pid == NULL_PID {
+                continue;
+            }
+            let new = Track { counter: packet.counter.wrapping_sub(1) & 15, gap: (0, 0, 0) };
+            let track = self.tracks.entry(packet.pid).or_insert(new);
+            if track.counter == packet.counter {
+                continue;
+            }
+            let missing = track.ahead(packet.counter);
+            if missing > 0 {
+                track.gap = ((track.counter + 1) & 15, missing, self.arrived);
+            }
+            track.counter = packet.counter;
+        }
+        put(packets);
+    }
+
+    /// Gives those that waited and come next now; forgets those whose turn never came.
+    fn release_waiting(&mut self, put: &mut impl FnMut(&[u8])) {
+        loop {
+            let next = self.waiting.iter().position(|one| self.is_next(&one.packets, one.sequence));
+            let Some(at) = next else { break };
+            let one = self.waiting.remove(at);
+            self.counts.reordered += 1;
+            self.release(&one.packets, one.sequence, put);
+        }
+        let (arrived, before) = (self.arrived, self.waiting.len());
+        self.waiting.retain(|one| arrived - one.since <= MEMORY);
+        self.counts.late += (before - self.waiting.len()) as u64;
+    }
+
+    /// What was waited for is lost: goes on with the first that is here.
+    fn give_up(&mut self, put: &mut impl FnMut(&[u8])) {
+        let first = match self.sequence {
+            Some(last) => {
+                let ahead = |one: &&Waiting| one.sequence.map(|sequence| sequence.wrapping_sub(last));
+                self.waiting.iter().min_by_key(ahead).map(|one| one.since)
+            }
+            // One that comes behind no other.
+            None => {
+                let is_first = |one: &&Waiting| !self.waiting.iter().any(|other| follows(other, one));
+                self.waiting.iter().find(is_first).or(self.waiting.first()).map(|one| one.since)
+            }
+        };
+        let Some(at) = first.and_then(|since| self.waiting.iter().position(|one| one.since == since)) else {
+            return;
+        };
+        let one = self.waiting.remove(at);
+        self.release(&one.packets, one.sequence, put);
+        let before = self.counts.reordered;
+        self.release_waiting(put);
+        // Those behind a gap were in order.
+        self.counts.reordered = before;
+    }
+}
+
+/// Whether `after` comes directly behind `before`, as far as the tracks in both can tell.
+fn follows(before: &Waiting, after: &Waiting) -> bool {
+    let mut common = false;
+    let fits = each_first(&after.packets, |pid, counter, _| {
+        let packets = before.packets.chunks_exact(LEN).rev();
+        let mut same = packets
+            .filter_map(|bytes| Packet::parse(bytes.first_chunk()?))
+            .filter(|packet| packet.pid == pid && packet.payload.is_some());
+        let Some(last) = same.next() else { return true };
+        common = true;
+        counter == (last.counter + 1) & 15
+    });
+    common && fits
+}
+
+/// Whether a condition holds for the first packet of each track: its identifier, counter, and whether it announces a
+/// jump of the counter.
+fn each_first(packets: &[u8], mut holds: impl FnMut(u16, u8, bool) -> bool) -> bool {
+    let mut seen: Vec<u16> = Vec::new();
+    packets.chunks_exact(LEN).filter_map(|bytes| Packet::parse(bytes.first_chunk()?)).all(|packet| {
+        if packet.payload.is_none() || packet.pid == NULL_PID || seen.contains(&packet.pid) {
+            return true;
+        }
+        seen.push(packet.pid);
+        holds(packet.pid, packet.counter, packet.adaptation.discontinuity)
+    })
+}
+
+/// The packets in a datagram, and its number if it has one; `None` if it is not made of packets.
+fn unwrap(datagram: &[u8]) -> Option<(Option<u16>, Cow<'_, [u8]>)> {
+    if let Some(packets) = whole(datagram) {
+        return Some((None, packets));
+    }
+    // RFC 3550, 5.1.
+    let &[head, _, a, b, ..] = datagram.first_chunk::<12>()?;
+    let mut start = 12 + 4 * usize::from(head & 15);
+    if head & 0x10 != 0 {
+        let words = datagram.get(start + 2..start + 4)?;
+        start += 4 + 4 * usize::from(u16::from_be_bytes([words[0], words[1]]));
+    }
+    if head >> 6 != 2 {
+        return None;
+    }
+    Some((Some(u16::from_be_bytes([a, b])), whole(datagram.get(start..)?)?))
+}
+
+fn whole(bytes: &[u8]) -> Option<Cow<'_, [u8]>> {
+    let made_of = |len: usize| {
+        !bytes.is_empty()
+            && bytes.len().is_multiple_of(len)
+            && bytes.chunks_exact(len).all(|one| one[0] == SYNC)
+    };
+    if made_of(LEN) {
+        return Some(bytes.into());
+    }
+    made_of(LEN_WITH_CHECKSUM).then(|| {
+        let packets = bytes.chunks_exact(LEN_WITH_CHECKSUM).flat_map(|one| &one[..LEN]);
+        packets.copied().collect::<Vec<u8>>().into()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Datagrams of seven packets, mostly of one track, with a serial number inside.
+    fn datagrams(count: u16) -> Vec<Vec<u8>> {
+        let mut counters = [0u8; 2];
+        let packet = |n: u16, at: u16| {
+            let sound = (n + at).is_multiple_of(9);
+            let counter = &mut counters[usize::from(sound)];
+            *counter = (*counter + 1) & 15;
+            let mut packet = vec![SYNC, 1, u8::from(sound), 0x10 | *counter];
+            packet.extend(n.to_be_bytes());
+            packet.resize(LEN, at as u8);
+            packet
+        };
+        let places = (0..count).flat_map(|n| (0..7).map(move |at| (n, at)));
+        let mut packet = packet;
+        let packets: Vec<Vec<u8>> = places.map(|(n, at)| packet(n, at)).collect();
+        packets.chunks(7).map(<[_]>::concat).collect()
+    }
+
+    fn with_rtp(sequence: u16, packets: &[u8]) -> Vec<u8> {
+        [&[0x80, 33][..], &sequence.to_be_bytes(), &[0; 8], packets].concat()
+    }
+
+    fn run(arriving: &[Vec<u8>]) -> (Vec<u16>, Counts) {
+        let (mut datagrams, mut out) = (Datagrams::new(), Vec::new());
+        let mut put = |bytes: &[u8]| out.push(u16::from_be_bytes([bytes[4], bytes[5]]));
+        for datagram in arriving {
+            datagrams.take(datagram, &mut put);
+            assert!(datagrams.waiting.len() as u64 <= WINDOW);
+        }
+        datagrams.flush(&mut put);
+        (out, datagrams.counts())
+    }
+
+    #[track_caller]
+    fn check(order: &[usize], expected: &[u16], counts: Counts) {
+        let sent = datagrams(40);
+        let bare: Vec<_> = order.iter().map(|&at| sent[at].clone()).collect();
+        assert_eq!(run(&bare), (expected.to_vec(), counts), "bare");
+        let numbered: Vec<_> =
+            order.iter().map(|&at| with_rtp(65_530u16.wrapping_add(at as u16), &sent[at])).collect();
+        assert_eq!(run(&numbered), (expected.to_vec(), counts), "RTP");
+    }
+
+    #[test]
+    fn what_overtook_others_waits_for_them() {
+        let one = Counts { reordered: 1, ..Counts::default() };
+        check(&[0, 1, 2, 3], &[0, 1, 2, 3], Counts::default());
+        check(&[0, 2, 1, 3, 4], &[0, 1, 2, 3, 4], one);
+        check(&[0, 2, 3, 1, 4], &[0, 1, 2, 3, 4], Counts { reordered: 2, ..one });
+        check(&[0, 1, 4, 2, 3, 5], &[0, 1, 2, 3, 4, 5], one);
+    }
+
+    #[test]
+    fn what_is_lost_is_given_up() {
+        check(&[0, 2, 3, 4, 5, 6, 7], &[0, 2, 3, 4, 5, 6, 7], Counts::default());
+        check(&[0, 3, 4, 5, 6, 7, 8], &[0, 3, 4, 5, 6, 7, 8], Counts::default());
+    }
+
+    #[test]
+    fn what_comes_too_late_or_twice_is_thrown_away() {
+        let one = Counts { late: 1, ..Counts::default() };
+        check(&[0, 2, 3, 4, 5, 6, 1, 7, 8, 9], &[0, 2, 3, 4, 5, 6, 7, 8, 9], one);
+        check(&[0, 1, 1, 2, 3, 4, 5], &[0, 1, 2, 3, 4, 5], one);
+        check(&[0, 1, 2, 3, 1, 4, 5, 6, 7], &[0, 1, 2, 3, 4, 5, 6, 7], one);
+    }
+
+    #[test]
+    fn packets_in_other_clothes() {
+        let sent = datagrams(2);
+        let checked: Vec<u8> =
+            sent[0].chunks(LEN).flat_map(|packet| [packet, &[0xee; 16]].concat()).collect();
+        let mut out = Vec::new();
+        let mut datagrams = Datagrams::new();
+        datagrams.take(&checked, |bytes| out.extend_from_slice(bytes));
+        assert_eq!(out, sent[0]);
+        datagrams.take(&sent[1][3..900], |bytes| out.extend_from_slice(bytes));
+        assert_eq!(out.len(), sent[0].len() + 897, "a piece of a stream");
+        assert_eq!(datagrams.counts().strange, 1);
+        let mut extended = with_rtp(7, &[]);
+        extended[0] |= 0x11;
+        extended.extend([1, 2, 3, 4, 0, 0, 0, 1, 9, 9, 9, 9]);
+        extended.extend(&sent[0]);
+        assert_eq!(unwrap(&extended).unwrap(), (Some(7), Cow::from(&sent[0][..])));
+    }
+
+    #[test]
+    fn a_sender_that_begins_anew_is_followed() {
+        let sent = datagrams(12);
+        let numbered: Vec<_> =
+            (0..12).map(|at| with_rtp(if at < 6 { 9000 } else { 100 } + at as u16, &sent[at])).collect();
+        assert_eq!(run(&numbered).0.len(), 12);
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_of_near_ones_comes_out_in_order(
+            swaps in proptest::collection::vec((1usize..60, 1usize..3), 0..12),
+            rtp in any::<bool>(),
+        ) {
+            let mut sent = datagrams(64);
+            if rtp {
+                let number = |(at, packets): (usize, &Vec<u8>)| with_rtp(at as u16, packets);
+                sent = sent.iter().enumerate().map(number).collect();
+            }
+            let mut last = 0;
+            for (at, far) in swaps {
+                // Each datagram is moved once at most.
+                if at > last {
+                    let one = sent.remove(at);
+                    sent.insert(at + far, one);
+                    last = at + far + 1;
+                }
+                if last >= 60 {
+                    break;
+                }
+            }
+            prop_assert_eq!(run(&sent).0, (0..64).collect::<Vec<u16>>());
+        }
+
+        #[test]
+        fn noise_never_panics(
+            noise in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..30),
+            whole in any::<bool>(),
+        ) {
+            let mut datagrams = Datagrams::new();
+            for bytes in noise {
+                let mut bytes = bytes;
+                if whole {
+                    bytes.insert(0, SYNC);
+                    bytes.resize(LEN, 0);
+                }
+                datagrams.take(&bytes, |_| {});
+                prop_assert!(datagrams.waiting.len() as u64 <= WINDOW);
+            }
+            datagrams.flush(|_| {});
+            prop_assert!(!datagrams.is_waiting());
+        }
+    }
+}
