@@ -35,6 +35,9 @@ const PLANNED: &[(&str, &str)] = &[
     ("origin cluster", "
         vhost.cluster.origin_cluster vhost.cluster.coworkers
     "),
+    ("RTSP", "
+        stream_caster.rtp_port_min stream_caster.rtp_port_max
+    "),
     ("server id", "
         server_id
     "),
@@ -47,11 +50,6 @@ const PLANNED: &[(&str, &str)] = &[
         srt_server.passphrase srt_server.pbkeylen
         vhost.srt
         vhost.srt.enabled vhost.srt.srt_to_rtmp
-    "),
-    ("stream casters", "
-        stream_caster
-        stream_caster.enabled stream_caster.caster stream_caster.output stream_caster.listen
-        stream_caster.rtp_port_min stream_caster.rtp_port_max
     "),
     ("WebRTC", "
         rtc_server

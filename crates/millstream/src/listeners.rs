@@ -224,7 +224,7 @@ fn serve(place: Place, socket: Socket, service: Service, id: u64, tasks: &Tasks,
         }
         Service::Caster(protocol) => {
             let entrance = Entrance { protocol, address };
-            let serve = move |cid, socket, peer| ingress::serve(context.clone(), cid, entrance, socket, peer);
+            let serve = move |_, socket, peer| ingress::serve(context.clone(), entrance, socket, peer);
             tasks.spawn(id, listen::accept(socket, tasks.clone(), connections, serve));
         }
     }

@@ -24,6 +24,7 @@ use crate::conf::Source;
 use crate::fanout::Fanout;
 use crate::hook::Hooks;
 use crate::identity::Identity;
+use crate::ingress::Figures;
 use crate::listen::Connections;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
@@ -179,6 +180,7 @@ async fn serve(
     let dash = Channels::new(&shelf, &metrics);
     let outputs = Outputs::new(&tasks, recordings, hls, dash, forwards, &children);
     outputs.recordings.recover(outputs.tasks(), &config.load_full()).await;
+    let ingress = Figures::new(&metrics);
     let (reload, requests) = reload::channel();
     let context = Arc::new(Context {
         usage: stats::Usage::new(),
@@ -200,6 +202,7 @@ async fn serve(
         system: System::new(),
         certificates,
         dialer,
+        ingress,
         seed,
         config,
         reload,

@@ -3,23 +3,23 @@
 use super::Effect::{NeedsRestart, NewSessions, RebindsListener};
 use super::Kind::{BoolOff, BoolOn, Endpoint, Float, Int, Text, Word};
 use super::Otherwise::Refused;
-use super::Status::Planned;
+use super::Status::{Implemented, Planned};
 use super::Unit::{Plain, Seconds};
 use super::{Row, Status, block, row};
 
-pub(super) const CASTER: Status = Planned("stream casters");
+const RTSP: Status = Planned("RTSP");
 const GB28181: Status = Planned("GB28181");
 
 /// Protocols that are not spoken yet.
 const WAITS: &[(&str, &str)] = &[("rtsp", "RTSP"), ("gb28181", "GB28181")];
 
 pub(super) const STREAM_CASTER: &[Row] = &[
-    row("enabled", BoolOff, "off", CASTER, RebindsListener, "Open this entrance."),
-    row("caster", Word(&["mpegts_over_udp", "rtsp", "flv", "gb28181"], Refused), "", CASTER, RebindsListener, "Protocol of the entrance.").example("mpegts_over_udp").waits(WAITS),
-    row("output", Text, "", CASTER, NewSessions, "RTMP URL the streams are published to.").example("rtmp://127.0.0.1/live/livestream"),
-    row("listen", Endpoint, "", CASTER, RebindsListener, "Endpoint.").example("8935"),
-    row("rtp_port_min", Int(Plain), "0", CASTER, NewSessions, "First local RTP port (rtsp).").clamped(0.0, 65535.0),
-    row("rtp_port_max", Int(Plain), "0", CASTER, NewSessions, "Port after the last local RTP port (rtsp).").clamped(0.0, 65536.0),
+    row("enabled", BoolOff, "off", Implemented, RebindsListener, "Open this entrance."),
+    row("caster", Word(&["mpegts_over_udp", "rtsp", "flv", "gb28181"], Refused), "", Implemented, RebindsListener, "Protocol of the entrance.").example("mpegts_over_udp").waits(WAITS),
+    row("output", Text, "", Implemented, NewSessions, "RTMP URL the streams are published to.").example("rtmp://127.0.0.1/live/livestream"),
+    row("listen", Endpoint, "", Implemented, RebindsListener, "Endpoint.").example("8935"),
+    row("rtp_port_min", Int(Plain), "0", RTSP, NewSessions, "First local RTP port (rtsp).").clamped(0.0, 65535.0),
+    row("rtp_port_max", Int(Plain), "0", RTSP, NewSessions, "Port after the last local RTP port (rtsp).").clamped(0.0, 65536.0),
     block("sip", SIP, GB28181, NeedsRestart, "Signalling (gb28181)."),
 ];
 

@@ -57,7 +57,7 @@ pub(super) const ROOT: &[Row] = &[
     block("tencentcloud_apm", monitor::TENCENTCLOUD_APM, monitor::CLOUD, NeedsRestart, "Tracing service of one cloud vendor.").open(),
     block("http_api", http::API, Implemented, RebindsListener, "HTTP API."),
     block("http_server", http::SERVER, Implemented, RebindsListener, "HTTP server for live streams and files."),
-    block("stream_caster", caster::STREAM_CASTER, caster::CASTER, RebindsListener, "Takes streams of other protocols and publishes them.").repeats(),
+    block("stream_caster", caster::STREAM_CASTER, Implemented, RebindsListener, "Takes streams of other protocols and publishes them.").repeats(),
     block("srt_server", srt::SERVER, srt::SRT, RebindsListener, "SRT server."),
     block("rtc_server", rtc::SERVER, rtc::RTC, RebindsListener, "WebRTC server."),
     block("vhost", vhost::VHOST, Implemented, RestartsComponent, "A virtual host; `__defaultVhost__` serves all names that have none of their own.").repeats().example("__defaultVhost__"),

@@ -75,6 +75,11 @@ impl Demuxer {
         &mut self.buffer
     }
 
+    /// Whether everything fed has come out: the stream may end here. The size behind the last tag may be missing.
+    pub fn is_between_tags(&self) -> bool {
+        self.started && self.buffer.len() <= PREVIOUS_TAG_SIZE_LEN
+    }
+
     /// The next tag; `None` until more bytes come.
     #[expect(clippy::should_implement_trait, reason = "not an iterator: None is not its end")]
     pub fn next(&mut self) -> Result<Option<Tag>, Error> {

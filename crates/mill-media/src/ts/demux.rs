@@ -143,6 +143,11 @@ impl Demuxer {
         }
     }
 
+    /// Whether the tables declare a track of video that can be carried.
+    pub fn has_video(&self) -> bool {
+        self.video.is_some()
+    }
+
     /// The stream has ended: what waited for a next packet may come out now.
     pub fn finish(&mut self) {
         for track in [&mut self.video, &mut self.audio].into_iter().flatten() {

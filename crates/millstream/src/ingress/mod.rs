@@ -5,6 +5,15 @@
 //! server. Listeners belong to [`crate::listeners`]: a reload opens, closes and moves them as all others. What else a
 //! block says is looked up by the address of its listener when a sender is new, so that a reload is for those who
 //! come: [`Entrance::settings`].
+//!
+//! - [`mpegts`]: transport streams in datagrams.
+//! - [`flv`]: FLV as the body of an HTTP POST.
+//! - [`output`]: the URL to publish to, out of its template.
+
+mod figures;
+mod flv;
+mod mpegts;
+mod output;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -12,14 +21,14 @@ use std::sync::Arc;
 use mill_config::model::{CasterProtocol, StreamCaster};
 use tokio::net::{TcpStream, UdpSocket};
 
+pub(crate) use self::figures::Figures;
 use crate::session::Context;
 
 /// Whether a protocol is spoken here; the others are not listened for.
 pub(crate) fn speaks(protocol: CasterProtocol) -> bool {
     match protocol {
-        CasterProtocol::MpegTs | CasterProtocol::Rtsp | CasterProtocol::Flv | CasterProtocol::Gb28181 => {
-            false
-        }
+        CasterProtocol::MpegTs | CasterProtocol::Flv => true,
+        CasterProtocol::Rtsp | CasterProtocol::Gb28181 => false,
     }
 }
 
@@ -41,18 +50,14 @@ impl Entrance {
     }
 }
 
-/// Serves one connection to its end.
-pub(crate) async fn serve(
-    ctx: Arc<Context>,
-    cid: u64,
-    entrance: Entrance,
-    socket: TcpStream,
-    peer: SocketAddr,
-) {
-    let (_, _, _, _) = (entrance.settings(&ctx), cid, socket, peer);
+/// Serves one connection to its end. Who does not speak over connections closes them.
+pub(crate) async fn serve(ctx: Arc<Context>, entrance: Entrance, socket: TcpStream, peer: SocketAddr) {
+    if entrance.protocol == CasterProtocol::Flv {
+        flv::serve(ctx, entrance, socket, peer).await;
+    }
 }
 
 /// Takes datagrams for as long as it is run.
 pub(crate) async fn receive(ctx: Arc<Context>, entrance: Entrance, socket: Arc<UdpSocket>) {
-    let (_, _) = (entrance.settings(&ctx), socket);
+    mpegts::receive(ctx, entrance, socket).await;
 }

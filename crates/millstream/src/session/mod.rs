@@ -17,6 +17,7 @@ use crate::clients::Clients;
 use crate::fanout::Fanout;
 use crate::hook::Hooks;
 use crate::identity::Identity;
+use crate::ingress::Figures;
 use crate::listen::Connections;
 use crate::metrics::Metrics;
 use crate::output::shelf::Shelf;
@@ -58,6 +59,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Metrics,
     /// Makes connections to other servers.
     pub(crate) dialer: Arc<Dialer>,
+    /// What stream casters count.
+    pub(crate) ingress: Figures,
     /// Makes handshakes differ; not a secret.
     pub(crate) seed: u64,
 }
