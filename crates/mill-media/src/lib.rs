@@ -12,6 +12,7 @@ pub mod codec;
 pub mod es;
 pub mod flv;
 pub mod frame;
+pub mod interleave;
 pub mod mp4;
 pub mod nal;
 pub mod time;

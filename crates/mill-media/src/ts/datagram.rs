@@ -6,10 +6,10 @@
 //! A datagram that overtook others waits for them, while at most [`WINDOW`] more arrive. RTP numbers its packets. Bare
 //! datagrams have no number, only the counters of the tracks inside (ISO/IEC 13818-1, 2.4.3.3), which begin again
 //! after 16 packets: enough to see which of a few comes next, not to see how many are missing. What is missing for
-//! good the demuxer finds out by the same counters, and leaves out the frames concerned. What comes after its place
-//! was given up, or twice, is thrown away: it could only do harm.
+//! good the demuxer finds out by the same counters, and leaves out the frames concerned. What comes twice, or so
+//! late that its place was given up, is thrown away: it could only do harm.
 //!
-//! Bounded by `WINDOW` + 1 datagrams and a few numbers for each of the 8192 tracks there can be.
+//! Bounded by `WINDOW` + 1 datagrams and a counter for each of the 8192 tracks there can be.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -20,7 +20,7 @@ use bytes::Bytes;
 use super::packet::{LEN, Packet, SYNC};
 
 /// Datagrams that may arrive while an earlier one is waited for.
-const WINDOW: u64 = 4;
+const WINDOW: usize = 3;
 
 /// A packet with the checksum of DVB's outer code behind it, in bytes.
 const LEN_WITH_CHECKSUM: usize = 204;
@@ -28,8 +28,11 @@ const LEN_WITH_CHECKSUM: usize = 204;
 /// What carries nothing.
 const NULL_PID: u16 = 0x1fff;
 
-/// Datagrams that are remembered: a copy comes soon after the original, and what is late not much later.
-const MEMORY: u64 = 16;
+/// Datagrams after which nothing late is expected any more: then counters would have come round.
+const LATEST: usize = 4;
+
+/// Datagrams that are remembered: a copy comes soon after the original.
+const MEMORY: usize = 16;
 
 /// What has become of datagrams so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -45,30 +48,18 @@ pub struct Counts {
 /// Puts the datagrams of one sender in order.
 #[derive(Debug, Default)]
 pub struct Datagrams {
-    tracks: HashMap<u16, Track>,
+    /// Last counter of each track.
+    counters: HashMap<u16, u8>,
     /// Last number of RTP.
     sequence: Option<u16>,
     waiting: Vec<Waiting>,
-    arrived: u64,
+    /// Where tracks should have gone on and did not, at the last flush: what comes there now is too late.
+    given_up: HashMap<u16, u8>,
+    /// Datagrams since the last flush.
+    since_flush: usize,
     /// Hashes of the last ones.
     seen: VecDeque<u64>,
     counts: Counts,
-}
-
-/// How far a track has come.
-#[derive(Debug, Clone, Copy)]
-struct Track {
-    /// Of its last packet.
-    counter: u8,
-    /// The counters that were given up last, how many, and when.
-    gap: (u8, u8, u64),
-}
-
-impl Track {
-    /// How many packets come before one with that counter.
-    fn ahead(&self, counter: u8) -> u8 {
-        counter.wrapping_sub(self.counter + 1) & 15
-    }
 }
 
 /// A datagram that does not come next.
@@ -76,8 +67,8 @@ impl Track {
 struct Waiting {
     packets: Bytes,
     sequence: Option<u16>,
-    /// How many had arrived before.
-    since: u64,
+    /// Datagrams that came next since then and were not followed by this one.
+    passed: u64,
 }
 
 impl Datagrams {
@@ -93,28 +84,48 @@ impl Datagrams {
             self.flush(&mut put);
             return put(datagram);
         };
-        self.arrived += 1;
-        if self.is_copy(&packets) || self.is_old(&packets, sequence) {
+        let copy = self.is_copy(&packets);
+        self.since_flush += 1;
+        if self.since_flush > LATEST {
+            self.given_up.clear();
+        }
+        // Also where it looks like the next: tracks that come in heaps of 16 packets always do.
+        let old = self.is_old(&packets, sequence);
+        if !old && self.is_next(&packets, sequence) && !self.is_behind_waiting(&packets, sequence) {
+            self.release(&packets, sequence, &mut put);
+            return self.release_waiting(&mut put);
+        }
+        if copy || old {
             self.counts.late += 1;
             return;
         }
-        if self.is_next(&packets, sequence) {
-            self.release(&packets, sequence, &mut put);
-            self.release_waiting(&mut put);
-            return;
-        }
         let packets = Bytes::copy_from_slice(&packets);
-        self.waiting.push(Waiting { packets, sequence, since: self.arrived });
-        if self.waiting.len() as u64 > WINDOW {
-            self.give_up(&mut put);
+        self.waiting.push(Waiting { packets, sequence, passed: 0 });
+        if self.waiting.len() > WINDOW {
+            self.flush(&mut put);
         }
     }
 
-    /// Waits no longer: gives everything that is here.
+    /// Waits no longer: gives everything that is here, in the likeliest order.
     pub fn flush(&mut self, mut put: impl FnMut(&[u8])) {
-        while !self.waiting.is_empty() {
-            self.give_up(&mut put);
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.given_up.clear();
+        for one in &waiting {
+            each_first(&one.packets, |pid, _, _| {
+                if let Some(last) = self.counters.get(&pid) {
+                    self.given_up.entry(pid).or_insert((last + 1) & 15);
+                }
+                true
+            });
         }
+        match self.sequence {
+            Some(last) => waiting.sort_by_key(|one| one.sequence.map(|number| number.wrapping_sub(last))),
+            None => waiting = in_likeliest_order(waiting),
+        }
+        for one in waiting {
+            self.release(&one.packets, one.sequence, &mut put);
+        }
+        self.since_flush = 0;
     }
 
     /// Whether something waits for datagrams before it.
@@ -132,9 +143,16 @@ impl Datagrams {
             return sequence == last.wrapping_add(1);
         }
         each_first(packets, |pid, counter, marked| {
-            let known = self.tracks.get(&pid);
-            marked || known.is_none_or(|track| counter == track.counter || track.ahead(counter) == 0)
+            let last = self.counters.get(&pid);
+            // A packet may be sent twice.
+            marked || last.is_none_or(|&last| counter == last || counter == (last + 1) & 15)
         })
+    }
+
+    /// Whether its counters go on where one that waits ends: 16 packets later than those that are missing, they look
+    /// the same.
+    fn is_behind_waiting(&self, packets: &[u8], sequence: Option<u16>) -> bool {
+        sequence.is_none() && self.waiting.iter().any(|one| follows(&one.packets, packets))
     }
 
     /// Whether the same came a moment ago.
@@ -145,7 +163,7 @@ impl Datagrams {
         if self.seen.contains(&hash) {
             return true;
         }
-        if self.seen.len() as u64 == MEMORY {
+        if self.seen.len() == MEMORY {
             self.seen.pop_front();
         }
         self.seen.push_back(hash);
@@ -158,80 +176,63 @@ impl Datagrams {
             // Further back than this it is a sender that has begun anew.
             return (-0x400..=0).contains(&(sequence.wrapping_sub(last) as i16));
         }
-        let mut old = false;
+        let mut place = false;
         each_first(packets, |pid, counter, _| {
-            if let Some(&Track { gap: (from, len, when), .. }) = self.tracks.get(&pid) {
-                old |= self.arrived - when <= MEMORY && counter.wrapping_sub(from) & 15 < len;
-            }
-            true
-        });
-        old && !self.is_next(packets, sequence)
+            place = self.given_up.get(&pid) == Some(&counter);
+            place
+        }) && place
     }
 
     fn release(&mut self, packets: &[u8], sequence: Option<u16>, put: &mut impl FnMut(&[u8])) {
         self.sequence = sequence;
         for packet in packets.chunks_exact(LEN).filter_map(|bytes| Packet::parse(bytes.first_chunk()?)) {
-            if packet.payload.is_none() || packet.pid == NULL_PID {
-                continue;
+            if packet.payload.is_some() {
+                self.counters.insert(packet.pid, packet.counter);
             }
-            let new = Track { counter: packet.counter.wrapping_sub(1) & 15, gap: (0, 0, 0) };
-            let track = self.tracks.entry(packet.pid).or_insert(new);
-            if track.counter == packet.counter {
-                continue;
-            }
-            let missing = track.ahead(packet.counter);
-            if missing > 0 {
-                track.gap = ((track.counter + 1) & 15, missing, self.arrived);
-            }
-            track.counter = packet.counter;
         }
         put(packets);
     }
 
-    /// Gives those that waited and come next now; forgets those whose turn never came.
+    /// Gives those that waited and come next now; forgets those whose turn does not come.
     fn release_waiting(&mut self, put: &mut impl FnMut(&[u8])) {
-        loop {
-            let next = self.waiting.iter().position(|one| self.is_next(&one.packets, one.sequence));
-            let Some(at) = next else { break };
+        while let Some(at) = self.waiting.iter().position(|one| self.is_next(&one.packets, one.sequence)) {
             let one = self.waiting.remove(at);
             self.counts.reordered += 1;
             self.release(&one.packets, one.sequence, put);
         }
-        let (arrived, before) = (self.arrived, self.waiting.len());
-        self.waiting.retain(|one| arrived - one.since <= MEMORY);
+        let before = self.waiting.len();
+        self.waiting.iter_mut().for_each(|one| one.passed += 1);
+        self.waiting.retain(|one| one.passed < WINDOW as u64);
         self.counts.late += (before - self.waiting.len()) as u64;
-    }
-
-    /// What was waited for is lost: goes on with the first that is here.
-    fn give_up(&mut self, put: &mut impl FnMut(&[u8])) {
-        let first = match self.sequence {
-            Some(last) => {
-                let ahead = |one: &&Waiting| one.sequence.map(|sequence| sequence.wrapping_sub(last));
-                self.waiting.iter().min_by_key(ahead).map(|one| one.since)
-            }
-            // One that comes behind no other.
-            None => {
-                let is_first = |one: &&Waiting| !self.waiting.iter().any(|other| follows(other, one));
-                self.waiting.iter().find(is_first).or(self.waiting.first()).map(|one| one.since)
-            }
-        };
-        let Some(at) = first.and_then(|since| self.waiting.iter().position(|one| one.since == since)) else {
-            return;
-        };
-        let one = self.waiting.remove(at);
-        self.release(&one.packets, one.sequence, put);
-        let before = self.counts.reordered;
-        self.release_waiting(put);
-        // Those behind a gap were in order.
-        self.counts.reordered = before;
     }
 }
 
+/// The order in which most follow each other, and among such the one nearest to that of their arrival.
+fn in_likeliest_order(mut waiting: Vec<Waiting>) -> Vec<Waiting> {
+    let count = waiting.len();
+    let follow = |a: usize, b: usize| a != b && follows(&waiting[a].packets, &waiting[b].packets);
+    let follow: Vec<Vec<bool>> = (0..count).map(|a| (0..count).map(|b| follow(a, b)).collect()).collect();
+    // Orders come sorted, that of arrival first; there are 24 of four.
+    let mut orders: Vec<Vec<usize>> = vec![Vec::new()];
+    for _ in 0..count {
+        let longer = |order: &Vec<usize>| {
+            let rest: Vec<usize> = (0..count).filter(|at| !order.contains(at)).collect();
+            rest.into_iter().map(|at| [&order[..], &[at]].concat()).collect::<Vec<_>>()
+        };
+        orders = orders.iter().flat_map(longer).collect();
+    }
+    let links = |order: &Vec<usize>| order.windows(2).filter(|pair| follow[pair[0]][pair[1]]).count();
+    // The first of the best.
+    let best = orders.iter().rev().max_by_key(|order| links(order)).cloned().unwrap_or_default();
+    let mut places: Vec<Option<Waiting>> = waiting.drain(..).map(Some).collect();
+    best.into_iter().filter_map(|at| places[at].take()).collect()
+}
+
 /// Whether `after` comes directly behind `before`, as far as the tracks in both can tell.
-fn follows(before: &Waiting, after: &Waiting) -> bool {
+fn follows(before: &[u8], after: &[u8]) -> bool {
     let mut common = false;
-    let fits = each_first(&after.packets, |pid, counter, _| {
-        let packets = before.packets.chunks_exact(LEN).rev();
+    let fits = each_first(after, |pid, counter, _| {
+        let packets = before.chunks_exact(LEN).rev();
         let mut same = packets
             .filter_map(|bytes| Packet::parse(bytes.first_chunk()?))
             .filter(|packet| packet.pid == pid && packet.payload.is_some());
@@ -320,7 +321,7 @@ mod tests {
         let mut put = |bytes: &[u8]| out.push(u16::from_be_bytes([bytes[4], bytes[5]]));
         for datagram in arriving {
             datagrams.take(datagram, &mut put);
-            assert!(datagrams.waiting.len() as u64 <= WINDOW);
+            assert!(datagrams.waiting.len() <= WINDOW);
         }
         datagrams.flush(&mut put);
         (out, datagrams.counts())
@@ -425,7 +426,7 @@ mod tests {
                     bytes.resize(LEN, 0);
                 }
                 datagrams.take(&bytes, |_| {});
-                prop_assert!(datagrams.waiting.len() as u64 <= WINDOW);
+                prop_assert!(datagrams.waiting.len() <= WINDOW);
             }
             datagrams.flush(|_| {});
             prop_assert!(!datagrams.is_waiting());

@@ -148,6 +148,11 @@ impl Demuxer {
         self.video.is_some()
     }
 
+    /// Whether they declare a track of sound.
+    pub fn has_audio(&self) -> bool {
+        self.audio.is_some()
+    }
+
     /// The stream has ended: what waited for a next packet may come out now.
     pub fn finish(&mut self) {
         for track in [&mut self.video, &mut self.audio].into_iter().flatten() {
