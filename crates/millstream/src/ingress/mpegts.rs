@@ -1,7 +1,7 @@
 //! `mpegts_over_udp`: transport streams in datagrams.
 //!
 //! One task has the socket and all its senders, who are told apart by their addresses. A sender's datagrams are put in
-//! order, taken apart into frames and given to a push of its own, which begins with the first frame that decoding can
+//! order, taken apart into frames, these put in order and given to a push of its own, which begins with the first frame that decoding can
 //! start at. A push that fails is begun again, at such a frame, after a pause that grows; two senders whose `output`
 //! is the same name follow each other that way: the second goes on air when the first has fallen silent.
 //!
@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mill_media::frame::{Frame, FrameKind};
+use mill_media::interleave::Interleave;
 use mill_media::ts::datagram::{Counts, Datagrams};
 use mill_media::ts::demux::{Demuxer, Event, Trouble};
 use tokio::net::UdpSocket;
@@ -142,6 +143,7 @@ struct Sender {
     datagrams: Datagrams,
     counted: Counts,
     demuxer: Demuxer,
+    frames: Interleave,
     last: Instant,
     /// Since when there are frames and none of them was one to start at.
     begun: Option<Instant>,
@@ -164,6 +166,7 @@ impl Sender {
             datagrams: Datagrams::new(),
             counted: Counts::default(),
             demuxer: Demuxer::new(),
+            frames: Interleave::new(),
             last: now,
             begun: None,
             headers: Vec::new(),
@@ -178,7 +181,7 @@ impl Sender {
         self.last = now;
         let Self { datagrams, demuxer, .. } = self;
         datagrams.take(datagram, |bytes| demuxer.feed(bytes));
-        self.pass_on(now);
+        self.pass_on(now, false);
     }
 
     /// What has to be done without a datagram; `false` once the sender is gone.
@@ -191,7 +194,7 @@ impl Sender {
             if gone {
                 demuxer.finish();
             }
-            self.pass_on(now);
+            self.pass_on(now, gone);
         }
         if gone {
             info!("MPEG-TS client ip={} is silent and gone", self.peer);
@@ -200,15 +203,24 @@ impl Sender {
     }
 
     /// Everything that has come out of the stream.
-    fn pass_on(&mut self, now: Instant) {
+    fn pass_on(&mut self, now: Instant, gone: bool) {
         while let Some(event) = self.demuxer.next() {
             match event {
-                Event::Frame(frame) => self.put(frame, now),
+                Event::Frame(frame) => {
+                    self.frames.expect(self.demuxer.has_video(), self.demuxer.has_audio());
+                    self.frames.put(frame);
+                }
                 Event::Trouble(trouble) => {
                     debug!("{trouble}");
                     self.ctx.ingress.trouble(reason(trouble));
                 }
             }
+        }
+        if gone {
+            self.frames.finish();
+        }
+        while let Some(frame) = self.frames.next() {
+            self.put(frame, now);
         }
         let (counts, before) = (self.datagrams.counts(), self.counted);
         self.counted = counts;

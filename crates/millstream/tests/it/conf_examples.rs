@@ -297,6 +297,7 @@ fn every_file_has_a_test() {
     let with_their_feature = [
         include_str!("access.rs"),
         include_str!("bandwidth.rs"),
+        include_str!("casters.rs"),
         include_str!("dvr.rs"),
         include_str!("forward.rs"),
         include_str!("hls.rs"),

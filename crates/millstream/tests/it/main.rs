@@ -12,6 +12,7 @@ mod api_system;
 mod bad_viewers;
 mod bandwidth;
 mod busy;
+mod casters;
 mod chunk_sizes;
 mod conf_examples;
 mod config_cli;

@@ -7,8 +7,8 @@ use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, ki
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
-    access, api_auth, api_system, bandwidth, dash, forward, heartbeat, hls, hls_viewers, hooks, https,
-    httpsound, log, metrics, programs_reload, quit, raw_api, reload, statistics_lines,
+    access, api_auth, api_system, bandwidth, casters, dash, forward, heartbeat, hls, hls_viewers, hooks,
+    https, httpsound, log, metrics, programs_reload, quit, raw_api, reload, statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
 use mill_media::flv::demux::Tag;
@@ -401,6 +401,8 @@ const SHOWN: &[(fn(), &str)] = &[
         "vhost.dash.enabled vhost.dash.dash_fragment vhost.dash.dash_update_period vhost.dash.dash_timeshift \
          vhost.dash.dash_path vhost.dash.dash_mpd_file vhost.dash.dash_window_size vhost.dash.dash_cleanup \
          vhost.dash.dash_dispose"),
+    (casters::entrances_come_go_and_move,
+        "stream_caster.enabled stream_caster.caster stream_caster.listen stream_caster.output"),
     (hooks::another_configuration_is_for_the_next_event,
         "vhost.http_hooks.enabled vhost.http_hooks.on_connect vhost.http_hooks.on_close vhost.http_hooks.on_publish \
          vhost.http_hooks.on_unpublish vhost.http_hooks.on_play vhost.http_hooks.on_stop vhost.http_hooks.timeout"),
@@ -451,7 +453,7 @@ const NOT_THERE_YET: &[&str] = &[
     "server_id",
     "circuit_breaker",
     "http_server.dir",
-    "stream_caster",
+    "stream_caster.rtp_port",
     "srt_server",
     "rtc_server",
     "vhost.cluster",

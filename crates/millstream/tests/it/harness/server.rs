@@ -145,6 +145,27 @@ pub(crate) fn free_port() -> u16 {
     panic!("no free port between {FIRST} and {}", FIRST + COUNT);
 }
 
+/// A UDP port that nobody listens on, outside the range of [`free_port`]; there the TCP port of that number says whose
+/// it is.
+pub(crate) fn free_udp_port() -> u16 {
+    const FIRST: u32 = 24_000;
+    const COUNT: u32 = 8_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    static CLAIMS: Mutex<Vec<TcpListener>> = Mutex::new(Vec::new());
+    let offset = std::process::id().wrapping_mul(61);
+    for _ in 0..COUNT {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = (FIRST + offset.wrapping_add(step) % COUNT) as u16;
+        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
+            && let Ok(claim) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        {
+            CLAIMS.lock().expect("no holder panics").push(claim);
+            return port;
+        }
+    }
+    panic!("no free UDP port between {FIRST} and {}", FIRST + COUNT);
+}
+
 /// A running server; it ends with this value.
 pub(crate) struct Server {
     process: Process,
