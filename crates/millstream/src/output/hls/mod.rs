@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use mill_config::model::{self, HlsOnError, Snapshot, Vhost};
 use mill_hub::{StreamId, Tap, TapOptions, Tapped};
-use mill_media::frame::Millis;
+use mill_media::frame::{Frame, FrameKind, Millis};
 use mill_packager::playlist::Numbers;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
@@ -351,6 +351,7 @@ impl Task {
         let mut taken = Vec::new();
         let mut given_up = false;
         let mut complained = None;
+        let mut headers: [Option<Frame>; 2] = [None, None];
         loop {
             let rest = self.conf().map_or(Duration::ZERO, |conf| conf.dispose);
             let dispose = async {
@@ -366,9 +367,12 @@ impl Task {
                     false
                 }
                 () = dispose => {
-                    // Sends nothing, and may go on later.
+                    // Sends nothing, and may go on later, by the headers it has sent.
                     self.dispose();
                     self.input = Instant::now();
+                    for header in headers.iter().flatten() {
+                        let _ = self.pack.as_mut().map(|pack| pack.push(header));
+                    }
                     continue;
                 }
             };
@@ -385,6 +389,11 @@ impl Task {
                         pack.end();
                     }
                     Tapped::Frame(frame) => {
+                        match frame.kind {
+                            FrameKind::AudioHeader => headers[0] = Some(frame.clone()),
+                            FrameKind::VideoHeader => headers[1] = Some(frame.clone()),
+                            _ => {}
+                        }
                         if let Err(e) = pack.push(&frame) {
                             self.shared.figures.lost.inc();
                             failure = Some(e.to_string());
