@@ -4,6 +4,7 @@
 //! that vanished in between is nothing. The total number of connections is bounded
 //! (`max_connections`): one too many is closed at once, counted and logged (once a second at most), and the loop goes on.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
@@ -11,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tracing::{debug, warn};
@@ -83,12 +85,15 @@ pub(crate) struct Connections {
     refused: AtomicU64,
     limit: AtomicUsize,
     report: Throttle,
+    /// Tasks of the connections from this machine, by the other end.
+    near: Mutex<HashMap<SocketAddr, u64>>,
 }
 
 impl Connections {
     pub(crate) fn new(limit: usize) -> Self {
         let (open, refused) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self { open, refused, limit: AtomicUsize::new(limit), report: Throttle::new(REPORT) }
+        let (limit, report) = (AtomicUsize::new(limit), Throttle::new(REPORT));
+        Self { open, refused, limit, report, near: Mutex::default() }
     }
 
     /// From now on. Who is here stays, whatever the limit.
@@ -111,8 +116,13 @@ impl Connections {
         self.limit.load(Ordering::Relaxed)
     }
 
+    /// The task of the connection from this machine whose other end that is.
+    pub(crate) fn near(&self, peer: SocketAddr) -> Option<u64> {
+        self.near.lock().get(&peer).copied()
+    }
+
     fn admit(self: &Arc<Self>) -> Option<Permit> {
-        let permit = Permit(self.clone());
+        let permit = Permit { connections: self.clone(), near: None };
         if self.open.fetch_add(1, Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) {
             Some(permit)
         } else {
@@ -124,11 +134,28 @@ impl Connections {
 
 /// One of the connections allowed; dropping it makes room.
 #[derive(Debug)]
-pub(crate) struct Permit(Arc<Connections>);
+pub(crate) struct Permit {
+    connections: Arc<Connections>,
+    /// The other end, if it is on this machine and noted.
+    near: Option<SocketAddr>,
+}
+
+impl Permit {
+    /// Notes whose it is.
+    fn note(&mut self, peer: SocketAddr, local: Option<SocketAddr>, task: u64) {
+        if peer.ip().is_loopback() || local.is_some_and(|local| local.ip() == peer.ip()) {
+            self.connections.near.lock().insert(peer, task);
+            self.near = Some(peer);
+        }
+    }
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
+        self.connections.open.fetch_sub(1, Ordering::Relaxed);
+        if let Some(peer) = self.near {
+            self.connections.near.lock().remove(&peer);
+        }
     }
 }
 
@@ -146,7 +173,7 @@ pub(crate) async fn accept<F, T>(
         match listener.accept().await {
             Ok((socket, peer)) => {
                 prepare(&socket);
-                let Some(permit) = connections.admit() else {
+                let Some(mut permit) = connections.admit() else {
                     if connections.report.allows() {
                         let (max, refused) =
                             (connections.limit.load(Ordering::Relaxed), connections.refused());
@@ -157,6 +184,7 @@ pub(crate) async fn accept<F, T>(
                     continue;
                 };
                 let cid = tasks.next_id();
+                permit.note(peer, socket.local_addr().ok(), cid);
                 // Boxed, because each future around it would have room for it twice.
                 let session = Box::pin(serve(cid, socket, peer));
                 tasks.spawn(cid, async move {

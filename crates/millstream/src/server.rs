@@ -18,7 +18,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tracing::{error, info, warn};
 
 use crate::attach::Outputs;
-use crate::child::{self, Children, Ingests};
+use crate::child::{self, Children, Ingests, LocalSessions};
 use crate::clients::Clients;
 use crate::conf::Source;
 use crate::fanout::Fanout;
@@ -175,7 +175,11 @@ async fn serve(
     let dialer = Arc::new(Dialer::new(seed));
     let forwards = Forwards::new(dialer.clone(), hooks.clone(), identity.clone(), seed, &metrics);
     let recordings = Recordings::new(hooks.clone(), &metrics);
-    let children = Children::new(&tasks, config.load_full(), &metrics);
+    let connections = Arc::new(Connections::new(max_connections));
+    let clients = Clients::new(identity.clone());
+    let sessions =
+        LocalSessions { connections: connections.clone(), clients: clients.clone(), tasks: tasks.clone() };
+    let children = Children::new(sessions, config.load_full(), &metrics);
     let hls = hls::Channels::new(hooks.clone(), shelf.clone(), &tasks, &metrics);
     let dash = Channels::new(&shelf, &metrics);
     let outputs = Outputs::new(&tasks, recordings, hls, dash, forwards, &children);
@@ -190,7 +194,7 @@ async fn serve(
         fanout: Fanout::new(tasks.clone(), workers, metrics.first_byte()),
         sessions: Sessions::new(&metrics),
         metrics,
-        clients: Clients::new(identity),
+        clients,
         hooks,
         outputs,
         shelf,
@@ -198,7 +202,7 @@ async fn serve(
         children,
         bandcheck: Default::default(),
         publishers: Publishers::default(),
-        connections: Arc::new(Connections::new(max_connections)),
+        connections,
         system: System::new(),
         certificates,
         dialer,

@@ -19,6 +19,7 @@ mod keeper;
 mod kept;
 mod lineage;
 mod paper;
+mod sessions;
 mod words;
 
 use std::collections::{BTreeMap, HashSet};
@@ -44,6 +45,7 @@ pub(crate) use self::keeper::run as run_if_keeper;
 use self::keeper::{End, Order, STOP, Sink};
 use self::kept::Kept;
 use self::lineage::{Family, Lineage};
+pub(crate) use self::sessions::LocalSessions;
 use self::words::BadWord;
 use crate::metrics::Metrics;
 use crate::output::clock::civil;
@@ -59,7 +61,10 @@ const PAUSE: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(60)];
 const WELL: Duration = Duration::from_secs(10);
 
 /// How long a program waits for one before it that still makes the same stream: what that one has to end.
-const MAKE_WAY: Duration = STOP;
+const MAKE_WAY: Duration = Duration::from_secs(STOP.as_secs() + BY_ITSELF.as_secs());
+
+/// How long a program has to end by itself when the stream that it plays has ended.
+const BY_ITSELF: Duration = Duration::from_secs(2);
 
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(50);
@@ -217,6 +222,7 @@ pub(crate) struct Children(Arc<Shared>);
 struct Shared {
     /// Outlive the sessions' tasks.
     tasks: Tasks,
+    sessions: LocalSessions,
     /// The configuration in force.
     config: Mutex<Arc<Snapshot>>,
     /// By the id of the job's task.
@@ -244,8 +250,8 @@ fn by(kind: Kind) -> Vec<(&'static str, &'static str)> {
 }
 
 impl Children {
-    /// `tasks` lends its ids only.
-    pub(crate) fn new(tasks: &Tasks, config: Arc<Snapshot>, metrics: &Metrics) -> Self {
+    /// The tasks of `sessions` lend their ids.
+    pub(crate) fn new(sessions: LocalSessions, config: Arc<Snapshot>, metrics: &Metrics) -> Self {
         let figures = Figures::default();
         let Figures { running, starts, failures, cpu, memory } = &figures;
         for kind in Kind::ALL {
@@ -267,7 +273,8 @@ impl Children {
         metrics.register("millstream_programs_cores", "Processor cores they use", cpu.clone());
         metrics.register("millstream_programs_memory_bytes", "Resident memory they use", memory.clone());
         Self(Arc::new(Shared {
-            tasks: tasks.apart(),
+            tasks: sessions.tasks.apart(),
+            sessions,
             config: Mutex::new(config),
             table: Mutex::default(),
             places: Arc::new(Semaphore::new(MAX)),
@@ -447,6 +454,9 @@ impl Task {
             ended = kept.ended() => ended,
             _ = stop => {
                 self.entry.enter(State::Stopping, kept.pid);
+                if self.shared.sessions.hang_up(kept.pid).await {
+                    let _ = tokio::time::timeout(BY_ITSELF, kept.ended()).await;
+                }
                 kept.stop().await;
                 info!("{label} is stopped");
                 return Run::Stopped;

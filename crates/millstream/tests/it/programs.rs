@@ -3,7 +3,7 @@
 
 use crate::harness::api::text;
 use crate::harness::client::Publisher;
-use crate::harness::ffmpeg::{decode, probe, publish_both, size, tool};
+use crate::harness::ffmpeg::{decode, decode_file, probe, publish_both, size, tool};
 use crate::harness::process::Process;
 use crate::harness::programs::{
     StandIn, await_alone, await_running, descriptors, living, pids, programs, zombies,
@@ -119,6 +119,21 @@ fn exec_takes_pictures_too() {
         picture.exists() && size(picture.to_str().unwrap()) == "320,180"
     });
     assert_eq!(std::fs::read_to_string(server.dir().join("errors.txt")).unwrap(), "");
+}
+
+#[test]
+fn a_file_that_a_program_writes_is_whole() {
+    let line = "ffmpeg -v error -i [url] -c copy -y ./[stream].mp4";
+    let server = Server::start(&Conf::vhost(&format!("exec {{ enabled on; publish {line}; }}")));
+    let encoder = publish_both(&server.rtmp("live/show"));
+    let file = server.dir().join("show.mp4");
+    wait_until("the file grows", PATIENCE, || {
+        std::fs::metadata(&file).is_ok_and(|file| file.len() > 100_000)
+    });
+    drop(encoder);
+    await_alone(&server);
+    // An MP4 file without its end is no file at all.
+    decode_file(&file);
 }
 
 /// Programs of all kinds: a script with a child of its own among them.

@@ -1,6 +1,6 @@
 //! The configurations in `conf/` that run programs do what their comments promise, with the real ffmpeg.
 
-use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, decode, probe, publish_both, size, tool};
+use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, decode, decode_file, probe, publish_both, size, tool};
 use crate::harness::process::Process;
 use crate::harness::server::{Server, free_port, moved, shipped};
 use crate::harness::{PATIENCE, wait_until};
@@ -75,7 +75,8 @@ fn exec() {
     });
     drop(encoder);
     crate::harness::programs::await_alone(&server);
-    decode(file.to_str().unwrap(), 2);
+    // To its last packet: ffmpeg has finished it.
+    decode_file(&file);
 }
 
 #[test]
