@@ -38,7 +38,7 @@ struct Table {
 }
 
 struct Run {
-    inputs: Option<StreamId>,
+    input: Option<StreamId>,
     outputs: HashSet<StreamId>,
     lineage: Lineage,
 }
@@ -51,13 +51,19 @@ impl Family {
         made.fold(Lineage::default(), |lineage, run| lineage.with(run.lineage))
     }
 
-    /// Whether some program reads one of these.
-    pub(super) fn reads(&self, streams: &HashSet<StreamId>) -> bool {
-        self.0
-            .lock()
-            .runs
-            .values()
-            .any(|run| run.inputs.as_ref().is_some_and(|input| streams.contains(input)))
+    /// Whether a stream is one of these, or is made from one of them, directly or over others.
+    pub(super) fn comes_from(&self, stream: &StreamId, sources: &HashSet<StreamId>) -> bool {
+        let table = self.0.lock();
+        let mut line = HashSet::from([stream]);
+        loop {
+            let known = line.len();
+            let makers = table.runs.values().filter(|run| run.outputs.iter().any(|made| line.contains(made)));
+            let before: Vec<&StreamId> = makers.filter_map(|run| run.input.as_ref()).collect();
+            line.extend(before);
+            if line.len() == known {
+                return line.iter().any(|stream| sources.contains(*stream));
+            }
+        }
     }
 
     /// Whether some program makes one of these.
@@ -68,14 +74,14 @@ impl Family {
     /// Notes a program, until the guard is dropped.
     pub(super) fn enter(
         &self,
-        inputs: Option<StreamId>,
+        input: Option<StreamId>,
         outputs: HashSet<StreamId>,
         lineage: Lineage,
     ) -> Member {
         let mut table = self.0.lock();
         let id = table.next;
         table.next += 1;
-        table.runs.insert(id, Run { inputs, outputs, lineage });
+        table.runs.insert(id, Run { input, outputs, lineage });
         Member { family: self.clone(), id }
     }
 }
@@ -185,10 +191,12 @@ mod tests {
         let both = Lineage { executed: true, ..family.of(&b) };
         let _second = family.enter(Some(b.clone()), HashSet::from([c.clone()]), both);
         assert_eq!(family.of(&c), Lineage { transcoded: true, executed: true });
-        assert!(family.reads(&HashSet::from([a.clone()])) && !family.reads(&HashSet::from([c.clone()])));
-        assert!(family.makes(&HashSet::from([c])) && !family.makes(&HashSet::from([a.clone()])));
+        let from = |stream, source: &StreamId| family.comes_from(stream, &HashSet::from([source.clone()]));
+        assert!(from(&a, &a) && from(&b, &a) && from(&c, &a) && from(&c, &b));
+        assert!(!from(&a, &b) && !from(&b, &c));
+        assert!(family.makes(&HashSet::from([c.clone()])) && !family.makes(&HashSet::from([a.clone()])));
         drop(first);
         assert_eq!(family.of(&b), Lineage::default());
-        assert!(!family.reads(&HashSet::from([a])));
+        assert!(!family.comes_from(&c, &HashSet::from([a])));
     }
 }

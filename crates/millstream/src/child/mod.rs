@@ -322,10 +322,8 @@ impl Children {
         let label = job.label.clone();
         let config = self.0.config.lock().clone();
         let prepared = (job.prepare)(&config).inspect_err(|e| error!("{label} is not started: {e}")).ok()?;
-        if self.0.family.reads(&prepared.makes)
-            || label.stream.as_ref().is_some_and(|s| prepared.makes.contains(s))
-        {
-            error!("{label} is not started, code=3029: it would make a stream that is read by it or another");
+        if label.stream.as_ref().is_some_and(|stream| self.0.family.comes_from(stream, &prepared.makes)) {
+            error!("{label} is not started, code=3029: it would make the stream that its own is made from");
             return None;
         }
         let entry = Arc::new(Entry {

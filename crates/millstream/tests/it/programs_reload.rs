@@ -121,6 +121,21 @@ pub(crate) fn logs_and_levels_are_those_of_the_next_start() {
     assert_eq!(log, "./two/ffmpeg-ingest-__defaultVhost__-live-x.log");
 }
 
+#[test]
+fn what_others_work_on_may_be_brought_anew() {
+    let work = Work::new();
+    // On air by somebody else: what is looked at is the configuration.
+    let ingest = |url: &str| work.ingest("a", &format!("input {{ type stream; url {url}; }} {ENGINE}"));
+    let copy = work.transcode("", "engine e { enabled on; vcodec copy; acodec copy; output ./a.flv; }");
+    let server = Server::start(&Conf::vhost(&(ingest("1") + &copy)));
+    let _publisher = Publisher::start(&server, "live/x");
+    let before = pids(&await_running(&server, 2));
+    server.reload(&Conf::vhost(&(ingest("2") + &copy)));
+    work.stand_in.starts(3);
+    let now = pids(&await_running(&server, 2));
+    assert!(now.contains(&before[1]) && !now.contains(&before[0]), "{before:?} {now:?}");
+}
+
 /// Directives of an engine, and what the line has then.
 const CHANGES: &[(&str, &str)] = &[
     ("perfile { re; }", "|-re|"),
