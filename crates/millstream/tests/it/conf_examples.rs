@@ -303,6 +303,7 @@ fn every_file_has_a_test() {
         include_str!("hls.rs"),
         include_str!("hooks.rs"),
         include_str!("programs_examples.rs"),
+        include_str!("rtsp.rs"),
     ];
     let source = [&[here], &with_their_feature[..]].concat().concat();
     for file in std::fs::read_dir(shipped()).unwrap() {
