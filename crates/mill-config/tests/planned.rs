@@ -35,9 +35,6 @@ const PLANNED: &[(&str, &str)] = &[
     ("origin cluster", "
         vhost.cluster.origin_cluster vhost.cluster.coworkers
     "),
-    ("RTSP", "
-        stream_caster.rtp_port_min stream_caster.rtp_port_max
-    "),
     ("server id", "
         server_id
     "),

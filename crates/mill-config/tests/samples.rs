@@ -229,8 +229,9 @@ fn casters() {
         ("caster mpegts_over_udp; output rtmp://127.0.0.1/live/livestream; listen 1935;", &[][..]),
         ("caster flv; output rtmp://127.0.0.1/[app]/[stream]; listen 8936;", &[]),
         (
-            "caster rtsp; output rtmp://127.0.0.1/[app]/[stream]; listen 554; rtp_port_min 57200; rtp_port_max 57300;",
-            &["RTSP"],
+            "caster rtsp; output rtmp://127.0.0.1/[app]/[stream]; listen 554; rtp_port_min 57200; rtp_port_max 57300; \
+             auth { enabled on; username camera; password secret; }",
+            &[],
         ),
         ("caster gb28181; output rtmp://127.0.0.1/live/[stream]; listen 9000;", &["GB28181"]),
     ] {

@@ -88,7 +88,10 @@ impl Timeline {
             if allowed.contains(&(step * 1_000_000 / rate)) {
                 anchor.ticks += step;
                 (anchor.wire, anchor.arrived) = (wire, arrived);
-                clock.follow();
+                // Packets of one picture stay together.
+                if step != 0 {
+                    clock.follow();
+                }
                 return Moment { ticks: clock.ticks(), jumped: false };
             }
         }

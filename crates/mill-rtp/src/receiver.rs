@@ -245,6 +245,9 @@ impl Receiver {
             while let Some(unit) = state.depacketizer.pop() {
                 let Some(ticks) = state.ticks(&unit, &next.packet, moment) else { continue };
                 let time = |ticks| self.timeline.time(track, ticks);
+                if unit.resumes {
+                    state.forget_order();
+                }
                 state.write(unit.content, ticks, time, |frame| self.merge.push(track, frame, now));
             }
         }
@@ -288,6 +291,11 @@ impl Track {
     fn begin_again(&mut self) {
         self.report = None;
         self.ended = false;
+        self.forget_order();
+    }
+
+    /// Pictures from here on are not compared with those before.
+    fn forget_order(&mut self) {
         if let Writer::Pictures { order, .. } = &mut self.writer {
             order.reset();
         }

@@ -6,6 +6,9 @@
 /// Tracks of a description; more are left out.
 pub const MAX_MEDIA: usize = 16;
 
+/// Letters of the name of a format.
+const MAX_WORD: usize = 32;
+
 /// A description.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Description {
@@ -129,7 +132,9 @@ impl<'a> Draft<'a> {
         let map = self.maps.iter().find(|(of, _)| *of == payload_type).map(|&(_, map)| map);
         // `H264/90000`, `MPEG4-GENERIC/44100/2`
         let mut map = map.or(assigned(payload_type)).unwrap_or_default().split('/').map(str::trim);
-        let encoding = map.next().unwrap_or_default().to_ascii_uppercase();
+        // It is for logs too, so it is a word.
+        let word = map.next().unwrap_or_default().chars().filter(char::is_ascii_graphic).take(MAX_WORD);
+        let encoding = word.collect::<String>().to_ascii_uppercase();
         let clock_rate = map.next().and_then(|rate| rate.parse().ok()).filter(|&rate| rate > 0);
         let clock_rate = clock_rate.unwrap_or(if self.kind == Kind::Audio { 8000 } else { 90_000 });
         let channels = map.next().and_then(|channels| channels.parse().ok()).unwrap_or(1);

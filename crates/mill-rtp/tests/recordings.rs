@@ -333,10 +333,17 @@ fn after_losses_pictures_are_whole_again_from_a_keyframe_on() {
         let sent: Vec<_> = of_track(&sender.frames, VIDEO);
         let data = |frame: &Frame| VideoTag::parse(&frame.payload).unwrap().data.to_vec();
         let mut next = 0;
+        let zero = of_track(&found, AUDIO)[0].dts - of_track(&sender.frames, AUDIO)[0].dts;
         for frame in of_track(&found, VIDEO) {
             let at = next + sent[next..].iter().position(|sent| data(sent).ends_with(&data(frame))).unwrap();
             assert!(at == next || frame.kind == FrameKind::Keyframe, "picture {at} after {next}");
             next = at + 1;
+            let off = frame.dts + cts(frame) - zero - sent[at].dts - cts(sent[at]);
+            assert!(
+                off.abs() <= 2 && cts(frame) <= 200,
+                "shown {off} ms late, {} ms after decoding",
+                cts(frame)
+            );
         }
         let sounds = of_track(&sender.frames, AUDIO).len() - of_track(&found, AUDIO).len();
         assert!(sounds as u64 <= gone, "a lost packet of sound costs one frame");

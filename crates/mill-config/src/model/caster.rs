@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use super::Field;
+use super::{Auth, Field};
 use crate::view::View;
 
 super::block! {
@@ -18,6 +18,8 @@ super::block! {
         rtp_port_min: u32 = "rtp_port_min",
         /// The port after the last local one for RTP; 0 for none given.
         rtp_port_max: u32 = "rtp_port_max",
+        /// Who may push, where RTSP is spoken.
+        auth: Auth = "auth",
     }
 }
 

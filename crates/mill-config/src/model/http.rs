@@ -38,7 +38,7 @@ super::block! {
 }
 
 super::block! {
-    /// `http_api.auth`: HTTP Basic authentication.
+    /// `auth` of the API or of an RTSP entrance.
     pub struct Auth {
         /// Ask for a user name and password.
         enabled: bool = "enabled",

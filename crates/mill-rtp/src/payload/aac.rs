@@ -197,6 +197,6 @@ pub(super) fn put(mut frame: Bytes, timestamp: u32, out: &mut VecDeque<Unit>) {
         frame.advance(layout.header);
     }
     if !frame.is_empty() && frame.len() <= MAX_SOUND {
-        out.push_back(Unit { timestamp, content: Content::Sound(frame) });
+        out.push_back(Unit { timestamp, content: Content::Sound(frame), resumes: false });
     }
 }

@@ -43,6 +43,8 @@ pub struct Unit {
     pub timestamp: u32,
     /// The coded media.
     pub content: Content,
+    /// Pictures were left out before this one, which starts anew.
+    pub resumes: bool,
 }
 
 /// Coded media without any framing.
@@ -149,7 +151,7 @@ impl Depacketizer {
             Form::Plain if packet.payload.is_empty() || packet.payload.len() > MAX_SOUND => {}
             Form::Plain => {
                 let content = Content::Sound(packet.payload.clone());
-                units.push_back(Unit { timestamp: packet.timestamp, content });
+                units.push_back(Unit { timestamp: packet.timestamp, content, resumes: false });
             }
         }
     }

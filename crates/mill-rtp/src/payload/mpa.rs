@@ -48,7 +48,7 @@ impl Reader {
                 return;
             }
             let content = Content::Sound(data.split_to(len));
-            out.push_back(Unit { timestamp: self.timestamp, content });
+            out.push_back(Unit { timestamp: self.timestamp, content, resumes: false });
             let duration = u64::from(header.samples) * CLOCK_RATE / u64::from(header.sample_rate);
             self.timestamp = self.timestamp.wrapping_add(duration as u32);
         }

@@ -76,7 +76,8 @@ fn without_start_code(mut unit: Bytes) -> Bytes {
 #[derive(Debug)]
 pub(super) struct Assembler {
     family: Family,
-    patience: u32,
+    /// In ticks.
+    patience: i32,
     timestamp: u32,
     units: Vec<Bytes>,
     len: usize,
@@ -97,7 +98,7 @@ impl Assembler {
     fn new(family: Family, clock_rate: u32) -> Self {
         Self {
             family,
-            patience: clock_rate.saturating_mul(PATIENCE),
+            patience: i32::try_from(clock_rate.saturating_mul(PATIENCE)).unwrap_or(i32::MAX),
             timestamp: 0,
             units: Vec::new(),
             len: 0,
@@ -264,16 +265,17 @@ impl Assembler {
             self.lost.get_or_insert(None);
             return;
         }
+        let resumes = self.lost.is_some();
         if let Some(since) = self.lost {
             let since = *self.lost.insert(Some(since.unwrap_or(self.timestamp)));
             let waited = self.timestamp.wrapping_sub(since.unwrap_or(self.timestamp)) as i32;
             let starts = |unit: &Bytes| matches!(self.family.kind(unit), Kind::RandomAccess | Kind::Sps);
-            if !units.iter().any(starts) && waited < self.patience as i32 {
+            if !units.iter().any(starts) && waited < self.patience {
                 self.skipped += 1;
                 return;
             }
             self.lost = None;
         }
-        out.push_back(Unit { timestamp: self.timestamp, content: Content::Picture(units) });
+        out.push_back(Unit { timestamp: self.timestamp, content: Content::Picture(units), resumes });
     }
 }

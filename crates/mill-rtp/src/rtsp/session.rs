@@ -229,6 +229,11 @@ impl Session {
         self.answer_session(sequence.as_deref(), &[]);
     }
 
+    /// Wrong names or passwords so far.
+    pub fn attempts(&self) -> u32 {
+        self.attempts
+    }
+
     /// How a track comes; `None` if it was not set up.
     pub fn path(&self, track: usize) -> Option<Path> {
         self.tracks.get(track).copied().flatten()
@@ -329,6 +334,7 @@ impl Session {
         let Some(description) = Description::parse(&request.body) else {
             return self.answer(Status::BadRequest, sequence, &[]);
         };
+        self.attempts = 0;
         self.media.clone_from(&description.media);
         self.tracks = vec![None; self.media.len()];
         self.ask(sequence, About::Announce);

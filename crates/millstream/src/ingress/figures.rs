@@ -14,6 +14,8 @@ pub(crate) struct Figures {
     senders: Family<Labels, Gauge>,
     datagrams: Family<Labels, Counter>,
     troubles: Family<Labels, Counter>,
+    packets: Family<Labels, Counter>,
+    skipped: Counter,
 }
 
 impl Figures {
@@ -34,6 +36,16 @@ impl Figures {
             "What was left out of transport streams, by the reason",
             figures.troubles.clone(),
         );
+        metrics.register(
+            "millstream_rtp_packets",
+            "Packets of RTP at rtsp: taken, reordered among them, lost, late, stray",
+            figures.packets.clone(),
+        );
+        metrics.register(
+            "millstream_rtp_pictures_left_out",
+            "Pictures left out because something they need was lost on the way",
+            figures.skipped.clone(),
+        );
         figures
     }
 
@@ -48,6 +60,16 @@ impl Figures {
         if count > 0 {
             self.datagrams.get_or_create(&vec![("result", result)]).inc_by(count);
         }
+    }
+
+    pub(super) fn packets(&self, result: &'static str, count: u64) {
+        if count > 0 {
+            self.packets.get_or_create(&vec![("result", result)]).inc_by(count);
+        }
+    }
+
+    pub(super) fn pictures_left_out(&self, count: u64) {
+        self.skipped.inc_by(count);
     }
 
     pub(super) fn trouble(&self, reason: &'static str) {

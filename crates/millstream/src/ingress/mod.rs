@@ -8,12 +8,14 @@
 //!
 //! - [`mpegts`]: transport streams in datagrams.
 //! - [`flv`]: FLV as the body of an HTTP POST.
+//! - [`rtsp`]: cameras and encoders that push by RTSP.
 //! - [`output`]: the URL to publish to, out of its template.
 
 mod figures;
 mod flv;
 mod mpegts;
 mod output;
+mod rtsp;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,8 +29,8 @@ use crate::session::Context;
 /// Whether a protocol is spoken here; the others are not listened for.
 pub(crate) fn speaks(protocol: CasterProtocol) -> bool {
     match protocol {
-        CasterProtocol::MpegTs | CasterProtocol::Flv => true,
-        CasterProtocol::Rtsp | CasterProtocol::Gb28181 => false,
+        CasterProtocol::MpegTs | CasterProtocol::Flv | CasterProtocol::Rtsp => true,
+        CasterProtocol::Gb28181 => false,
     }
 }
 
@@ -52,8 +54,10 @@ impl Entrance {
 
 /// Serves one connection to its end. Who does not speak over connections closes them.
 pub(crate) async fn serve(ctx: Arc<Context>, entrance: Entrance, socket: TcpStream, peer: SocketAddr) {
-    if entrance.protocol == CasterProtocol::Flv {
-        flv::serve(ctx, entrance, socket, peer).await;
+    match entrance.protocol {
+        CasterProtocol::Flv => flv::serve(ctx, entrance, socket, peer).await,
+        CasterProtocol::Rtsp => rtsp::serve(ctx, entrance, socket, peer).await,
+        CasterProtocol::MpegTs | CasterProtocol::Gb28181 => {}
     }
 }
 

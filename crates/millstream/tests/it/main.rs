@@ -49,6 +49,7 @@ mod raw_api;
 mod reload;
 mod reload_effects;
 mod reload_storm;
+mod rtsp;
 mod shutdown;
 mod slow_viewer;
 mod statistics_lines;

@@ -8,7 +8,7 @@ use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
     access, api_auth, api_system, bandwidth, casters, dash, forward, heartbeat, hls, hls_viewers, hooks,
-    https, httpsound, log, metrics, programs_reload, quit, raw_api, reload, statistics_lines,
+    https, httpsound, log, metrics, programs_reload, quit, raw_api, reload, rtsp, statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
 use mill_media::flv::demux::Tag;
@@ -419,6 +419,9 @@ const SHOWN: &[(fn(), &str)] = &[
     (hls::other_callbacks_are_for_the_next_publish,
         "vhost.http_hooks.on_hls vhost.http_hooks.on_hls_notify vhost.hls.hls_nb_notify"),
     (hls_viewers::sessions_begin_with_the_next_viewer, "vhost.hls.hls_ctx vhost.hls.hls_ts_ctx"),
+    (rtsp::ports_and_passwords_are_for_those_who_come,
+        "stream_caster.rtp_port_min stream_caster.rtp_port_max stream_caster.auth.enabled \
+         stream_caster.auth.username stream_caster.auth.password"),
     (quit::clients_are_seen_off, "grace_start_wait grace_final_wait"),
     (quit::nobody_is_waited_for_longer_than_the_limit, "grace_drain_wait"),
     (quit::sigterm_may_be_graceful_too, "force_grace_quit"),
@@ -453,7 +456,6 @@ const NOT_THERE_YET: &[&str] = &[
     "server_id",
     "circuit_breaker",
     "http_server.dir",
-    "stream_caster.rtp_port",
     "srt_server",
     "rtc_server",
     "vhost.cluster",
