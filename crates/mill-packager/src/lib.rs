@@ -17,7 +17,7 @@
 //! | [`cut`] | where segments begin |
 //! | [`playlist`] | which segments a client is told of, over crashes and republishes |
 //! | [`hls`] | all of HLS, for any container |
-//! | [`dash`] | all of DASH |
+//! | [`dash`], [`hds`] | all of DASH; all of HDS |
 //!
 //! A driver promises three things: actions in order; [`action::Action::Sync`] as durable as the operator asked
 //! for; and after a failed action `lost()`, with nothing left over from before carried out. It never has to
@@ -34,6 +34,7 @@ mod crypt;
 pub mod cut;
 pub mod dash;
 pub mod dvr;
+pub mod hds;
 pub mod hls;
 mod mpd;
 pub mod path;

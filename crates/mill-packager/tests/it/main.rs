@@ -5,5 +5,6 @@
 mod dash;
 mod disk;
 mod dvr;
+mod hds;
 mod hls;
 mod outside;
