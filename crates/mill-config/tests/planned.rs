@@ -29,8 +29,6 @@ const PLANNED: &[(&str, &str)] = &[
         stream_caster.sip.reinvite stream_caster.sip.candidate
     "),
     ("HDS", "
-        vhost.hds
-        vhost.hds.enabled vhost.hds.hds_fragment vhost.hds.hds_window vhost.hds.hds_path
     "),
     ("origin cluster", "
         vhost.cluster.origin_cluster vhost.cluster.coworkers

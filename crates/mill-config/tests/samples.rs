@@ -250,7 +250,7 @@ fn the_rest() {
     );
     waits_for(
         &in_vhost("hds { enabled on; hds_fragment 10; hds_window 60; hds_path ./objs/nginx/html; }"),
-        &["HDS"],
+        &[],
     );
     waits_for(
         "listen 1935; http_api { enabled on; listen 1985; raw_api { enabled on; allow_reload on; allow_query on; allow_update on; } }",

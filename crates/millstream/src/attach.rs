@@ -1,4 +1,4 @@
-//! What runs beside a stream on behalf of its vhost: recordings, HLS, DASH and whatever else takes frames, and programs.
+//! What runs beside a stream on behalf of its vhost: recordings, HLS, DASH, HDS and whatever else takes frames, and programs.
 //!
 //! Admission enters a publish here when its name is claimed; the guard it gets ([`Attached`]) lives as long as
 //! the publish. An output is a task that reads a tap, so it ends with the publish by itself, after the last frame,
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use mill_config::model::{Snapshot, Vhost};
 use mill_hub::{Outlet, StreamId};
-use mill_packager::dash;
+use mill_packager::{dash, hds};
 use parking_lot::Mutex;
 use tracing::warn;
 
@@ -54,6 +54,7 @@ pub(crate) struct Outputs {
     tasks: Tasks,
     pub(crate) recordings: Arc<Recordings>,
     dash: Arc<Channels<dash::Packager>>,
+    hds: Arc<Channels<hds::Packager>>,
     pub(crate) forwards: Arc<Forwards>,
     children: Children,
     hls: Arc<hls::Channels>,
@@ -66,6 +67,7 @@ struct Entry {
     record: Option<bool>,
     recording: Option<dvr::Running>,
     dash: Option<package::Running<dash::Packager>>,
+    hds: Option<package::Running<hds::Packager>>,
     forwards: Vec<forward::Running>,
     /// What the backend of forwards said.
     answer: Option<forward::Answer>,
@@ -86,6 +88,7 @@ impl Entry {
         self.settle_hls(vhost, config, outputs);
         let (tasks, source) = (&outputs.tasks, &self.source);
         self.dash = package::Running::settled(self.dash.take(), &outputs.dash, tasks, source, config);
+        self.hds = package::Running::settled(self.hds.take(), &outputs.hds, tasks, source, config);
     }
 
     fn settle_hls(&mut self, vhost: Option<&Arc<Vhost>>, config: &Config, outputs: &Outputs) {
@@ -193,6 +196,7 @@ impl Outputs {
         recordings: Recordings,
         hls: hls::Channels,
         dash: Channels<dash::Packager>,
+        hds: Channels<hds::Packager>,
         forwards: Forwards,
         children: &Children,
     ) -> Self {
@@ -201,6 +205,7 @@ impl Outputs {
             recordings: Arc::new(recordings),
             hls: Arc::new(hls),
             dash: Arc::new(dash),
+            hds: Arc::new(hds),
             forwards: Arc::new(forwards),
             tasks: tasks.apart(),
             children: children.clone(),
@@ -221,6 +226,7 @@ impl Outputs {
             record: None,
             recording: None,
             dash: None,
+            hds: None,
             hls: None,
             forwards: Vec::new(),
             answer,
@@ -244,6 +250,7 @@ impl Outputs {
         drop(table);
         self.hls.refresh(&config.load(), |vhost| vhosts.contains(vhost));
         self.dash.refresh(&config.load(), |vhost| vhosts.contains(vhost));
+        self.hds.refresh(&config.load(), |vhost| vhosts.contains(vhost));
     }
 
     /// Begins or ends the recording of a running publish until it ends; `false` if there is no such publish.
@@ -296,6 +303,7 @@ impl Outputs {
     pub(crate) async fn finish(&self, patience: Duration) {
         self.hls.close();
         self.dash.close();
+        self.hds.close();
         let left = self.tasks.finish(patience).await;
         if left > 0 {
             warn!("{left} outputs did not finish in time; the next start does");

@@ -181,8 +181,8 @@ async fn serve(
         LocalSessions { connections: connections.clone(), clients: clients.clone(), tasks: tasks.clone() };
     let children = Children::new(sessions, config.load_full(), &metrics);
     let hls = hls::Channels::new(hooks.clone(), shelf.clone(), &tasks, &metrics);
-    let dash = Channels::new(&shelf, &metrics);
-    let outputs = Outputs::new(&tasks, recordings, hls, dash, forwards, &children);
+    let (dash, hds) = (Channels::new(&shelf, &metrics), Channels::new(&shelf, &metrics));
+    let outputs = Outputs::new(&tasks, recordings, hls, dash, hds, forwards, &children);
     outputs.recordings.recover(outputs.tasks(), &config.load_full()).await;
     let ingress = Figures::new(&metrics);
     let (reload, requests) = reload::channel();

@@ -1,8 +1,8 @@
 //! A virtual host.
 
 use super::{
-    Bandcheck, Dash, Dvr, Exec, Forward, Hls, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer, Security,
-    Transcode,
+    Bandcheck, Dash, Dvr, Exec, Forward, Hds, Hls, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer,
+    Security, Transcode,
 };
 
 super::block! {
@@ -37,6 +37,8 @@ super::block! {
         http_hooks: HttpHooks = "http_hooks",
         /// MPEG-DASH.
         dash: Dash = "dash",
+        /// Adobe HTTP Dynamic Streaming.
+        hds: Hds = "hds",
         /// Recording.
         dvr: Dvr = "dvr",
         /// HTTP Live Streaming.

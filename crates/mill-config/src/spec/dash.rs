@@ -2,11 +2,9 @@
 
 use super::Effect::{AtOnce, RestartsComponent};
 use super::Kind::{BoolOff, BoolOn, Float, Int, Path};
-use super::Status::{Implemented, Planned};
+use super::Status::Implemented;
 use super::Unit::{Plain, Seconds};
-use super::{Row, Status, row};
-
-pub(super) const ADOBE_HDS: Status = Planned("HDS");
+use super::{Row, row};
 
 pub(super) const DASH: &[Row] = &[
     row("enabled", BoolOff, "off", Implemented, RestartsComponent, "Make segments and manifests."),
@@ -21,8 +19,8 @@ pub(super) const DASH: &[Row] = &[
 ];
 
 pub(super) const HDS: &[Row] = &[
-    row("enabled", BoolOff, "off", ADOBE_HDS, RestartsComponent, "Write fragments and manifests."),
-    row("hds_fragment", Float(Seconds), "10", ADOBE_HDS, RestartsComponent, "Length of a fragment."),
-    row("hds_window", Float(Seconds), "60", ADOBE_HDS, RestartsComponent, "Length of the manifest."),
-    row("hds_path", Path, "./objs/nginx/html", ADOBE_HDS, RestartsComponent, "Directory of all files."),
+    row("enabled", BoolOff, "off", Implemented, RestartsComponent, "Make fragments and manifests."),
+    row("hds_fragment", Float(Seconds), "10", Implemented, RestartsComponent, "Length of a fragment.").clamped(0.1, 3600.0),
+    row("hds_window", Float(Seconds), "60", Implemented, RestartsComponent, "How much of the stream there is for players; three fragments at least.").clamped(0.0, 604800.0),
+    row("hds_path", Path, "./objs/nginx/html", Implemented, RestartsComponent, "Directory of all files."),
 ];

@@ -27,7 +27,7 @@ pub(super) const VHOST: &[Row] = &[
     block("dvr", dvr::DVR, Implemented, RestartsComponent, "Recording."),
     block("hls", hls::HLS, Implemented, RestartsComponent, "HTTP Live Streaming."),
     block("dash", dash::DASH, Implemented, RestartsComponent, "MPEG-DASH."),
-    block("hds", dash::HDS, dash::ADOBE_HDS, RestartsComponent, "Adobe HTTP Dynamic Streaming.").open(),
+    block("hds", dash::HDS, Implemented, RestartsComponent, "Adobe HTTP Dynamic Streaming.").open(),
     block("rtc", rtc::VHOST, rtc::RTC, NewSessions, "WebRTC."),
     block("srt", srt::VHOST, srt::SRT, NewSessions, "SRT."),
     block("ingest", process::INGEST, Implemented, RestartsComponent, "A program that brings a stream from elsewhere.").repeats().example("livestream"),

@@ -430,7 +430,9 @@ impl<'a> Plan<'a> {
                     plan.tuned.insert(name);
                     !vhost.http_remux.enabled && plan.http_ended.insert(name)
                 }
-                ("dvr" | "dash" | "forward" | "exec" | "transcode", Some(_)) => plan.attached.insert(name),
+                ("dvr" | "dash" | "hds" | "forward" | "exec" | "transcode", Some(_)) => {
+                    plan.attached.insert(name)
+                }
                 ("hls", Some(vhost)) => {
                     plan.attached.insert(name);
                     !vhost.hls.enabled && plan.hls_ended.insert(name)

@@ -9,6 +9,7 @@ use crate::harness::media::{Viewer, avc, serial};
 use crate::harness::process::Process;
 use crate::harness::server::{Folder, Ports, Server, binary, moved, shipped};
 use crate::harness::{PATIENCE, SOON, wait_until};
+use crate::hds::Bootstrap;
 use mill_media::frame::FrameKind;
 use std::net::TcpStream;
 use std::path::Path;
@@ -288,6 +289,21 @@ fn dash() {
     wait_until("files are on the disk", SOON, || {
         example.dir.path().join("objs/nginx/html/live/livestream.mpd").exists()
     });
+}
+
+#[test]
+fn hds() {
+    let example = Example::start("hds.conf", |command, _| {
+        command.env("SRS_VHOST_HDS_HDS_FRAGMENT", "1");
+        Running::Foreground(Process::start(command))
+    });
+    assert!(!example.said().contains("not available yet"));
+    let _encoder = publish_both(&example.rtmp());
+    let addr = (std::net::Ipv4Addr::LOCALHOST, example.ports.http).into();
+    let listed = || Bootstrap::get(addr, "/live/livestream.abst").is_some_and(|it| it.0.len() >= 2);
+    wait_until("there are fragments", PATIENCE, listed);
+    let files = example.dir.path().join("objs/nginx/html/live");
+    wait_until("files are on the disk", SOON, || files.join("livestream.f4m").exists());
 }
 
 /// A file without a test is a promise that nobody checks.

@@ -25,6 +25,7 @@ mod dvr_disk;
 mod enhanced;
 mod forward;
 mod gop_cache;
+mod hds;
 mod heartbeat;
 mod hls;
 mod hls_viewers;

@@ -7,7 +7,7 @@ use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, ki
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
-    access, api_auth, api_system, bandwidth, casters, dash, forward, heartbeat, hls, hls_viewers, hooks,
+    access, api_auth, api_system, bandwidth, casters, dash, forward, hds, heartbeat, hls, hls_viewers, hooks,
     https, httpsound, log, metrics, programs_reload, quit, raw_api, reload, rtsp, statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
@@ -403,6 +403,8 @@ const SHOWN: &[(fn(), &str)] = &[
          vhost.dash.dash_dispose"),
     (casters::entrances_come_go_and_move,
         "stream_caster.enabled stream_caster.caster stream_caster.listen stream_caster.output"),
+    (hds::a_reload_restarts_the_output,
+        "vhost.hds.enabled vhost.hds.hds_fragment vhost.hds.hds_window vhost.hds.hds_path"),
     (hooks::another_configuration_is_for_the_next_event,
         "vhost.http_hooks.enabled vhost.http_hooks.on_connect vhost.http_hooks.on_close vhost.http_hooks.on_publish \
          vhost.http_hooks.on_unpublish vhost.http_hooks.on_play vhost.http_hooks.on_stop vhost.http_hooks.timeout"),
@@ -462,7 +464,6 @@ const NOT_THERE_YET: &[&str] = &[
     "vhost.http_static",
     "vhost.http_hooks.on_dvr",
     "vhost.dvr",
-    "vhost.hds",
     "vhost.rtc",
     "vhost.srt",
 ];
