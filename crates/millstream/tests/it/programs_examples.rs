@@ -1,6 +1,8 @@
 //! The configurations in `conf/` that run programs do what their comments promise, with the real ffmpeg.
 
-use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, decode, decode_file, probe, publish_both, size, tool};
+use crate::harness::ffmpeg::{
+    AAC, AUDIO, H264, VIDEO, decode, decode_file, probe, publish, publish_both, size, tool,
+};
 use crate::harness::process::Process;
 use crate::harness::server::{Server, free_port, moved, shipped};
 use crate::harness::{PATIENCE, wait_until};
@@ -89,6 +91,21 @@ fn ffmpeg_transcode() {
     assert!(["h264", "aac"].iter().all(|codec| probe.codecs.contains(&codec.to_string())), "{probe:?}");
     probe.assert_sound();
     decode(&url, 2);
+}
+
+#[test]
+fn transcode_to_hls() {
+    let server = with_ffmpeg("transcode2hls.audio.only.conf", |text| {
+        // Not the ten seconds of a segment by default.
+        text.replace("hls {", "hls { hls_fragment 1;")
+    });
+    let encoder = format!("-re {VIDEO} -re {AUDIO} {H264} -c:a libmp3lame -b:a 64k");
+    let _encoder = publish(&encoder, &server.rtmp("live/livestream"));
+    let url = server.http("live/livestream_ff.m3u8");
+    wait_until("the other version is on air", PATIENCE, || size(&url) == "320,180");
+    let mut codecs = probe(&url, 60).codecs;
+    codecs.sort();
+    assert_eq!(codecs, ["aac", "h264"]);
 }
 
 #[test]

@@ -115,7 +115,8 @@ pub(crate) fn probe(input: &str, packets: usize) -> Probe {
 pub(crate) fn size(input: &str) -> String {
     let entries = "-select_streams v -show_entries stream=width,height -of csv=p=0";
     let mut command = tool("ffprobe", &format!("-v error -rw_timeout 15000000 {entries}"));
-    Process::run(command.arg(input), PATIENCE).stdout().trim().to_owned()
+    // A playlist's tracks are listed once more below their program.
+    Process::run(command.arg(input), PATIENCE).stdout().lines().next().unwrap_or_default().to_owned()
 }
 
 /// All packets of a file.
