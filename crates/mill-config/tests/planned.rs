@@ -13,11 +13,6 @@ const PLANNED: &[(&str, &str)] = &[
     "),
     ("DASH", "
     "),
-    ("edge", "
-        vhost.cluster
-        vhost.cluster.mode vhost.cluster.origin vhost.cluster.protocol vhost.cluster.follow_client
-        vhost.cluster.token_traverse vhost.cluster.vhost vhost.cluster.debug_srs_upnode
-    "),
     ("file server", "
         http_server.dir
         vhost.http_static
@@ -29,9 +24,6 @@ const PLANNED: &[(&str, &str)] = &[
         stream_caster.sip.reinvite stream_caster.sip.candidate
     "),
     ("HDS", "
-    "),
-    ("origin cluster", "
-        vhost.cluster.origin_cluster vhost.cluster.coworkers
     "),
     ("server id", "
         server_id

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use mill_media::flv::script::Metadata;
 use mill_media::frame::{Frame, FrameKind, Millis};
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 
 use crate::gop::{Gop, Place};
 use crate::hub::{Registry, StreamId};
@@ -184,6 +185,8 @@ pub struct Stream {
     registry: Weak<Registry>,
     counters: Counters,
     viewers: AtomicUsize,
+    /// The first viewer came, or the last one left.
+    crowd: Notify,
     inner: Mutex<Inner>,
 }
 
@@ -214,6 +217,7 @@ impl Stream {
             registry,
             counters: Counters::default(),
             viewers: AtomicUsize::new(0),
+            crowd: Notify::new(),
             inner: Mutex::new(Inner {
                 live: false,
                 timeline: Timeline::new(options.jitter),
@@ -245,6 +249,12 @@ impl Stream {
     /// Viewers in all formats, those who wait for a publisher included.
     pub fn viewers(&self) -> usize {
         self.viewers.load(Ordering::Relaxed)
+    }
+
+    /// Waits until the first viewer has come or the last one has left, perhaps before this call: look at
+    /// [`Self::viewers`] then. For one task, which gets the stream from elsewhere as long as it is wanted.
+    pub async fn crowd_changed(&self) {
+        self.crowd.notified().await;
     }
 
     /// What it has seen.
@@ -495,7 +505,9 @@ pub struct Watch(Arc<Stream>);
 
 impl Watch {
     pub(crate) fn new(stream: Arc<Stream>) -> Self {
-        stream.viewers.fetch_add(1, Ordering::Relaxed);
+        if stream.viewers.fetch_add(1, Ordering::Relaxed) == 0 {
+            stream.crowd.notify_one();
+        }
         Self(stream)
     }
 
@@ -507,6 +519,8 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        self.0.viewers.fetch_sub(1, Ordering::Relaxed);
+        if self.0.viewers.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.0.crowd.notify_one();
+        }
     }
 }

@@ -198,6 +198,8 @@ pub(crate) struct StreamEntry {
     pub(crate) frame_rate: FrameRate,
     /// Publishers and viewers.
     clients: AtomicUsize,
+    /// Whether it comes from another server.
+    supplies: AtomicUsize,
     /// The client that publishes; 0 for none, ids are larger.
     publisher: AtomicU64,
 }
@@ -268,6 +270,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Table {
     clients: BTreeMap<u64, Arc<Client>>,
+    /// What comes from other servers; no clients of ours.
+    supplies: Vec<Arc<Client>>,
     streams: HashMap<StreamId, Arc<StreamEntry>>,
     vhosts: BTreeMap<String, Arc<VhostEntry>>,
 }
@@ -297,6 +301,20 @@ impl Clients {
         Presence { client, clients: self.clone(), farewell: None }
     }
 
+    /// Notes that a stream comes from another server, until the guard is dropped: what that sends goes on the
+    /// accounts of the stream. As in SRS the API shows `cid`, a viewer, as the publisher.
+    pub(crate) fn supply(&self, peer: Peer, kind: Kind, stream: StreamId, cid: u64) -> Supply {
+        let now = Instant::now();
+        let mut table = self.0.table.lock();
+        let place = self.0.place(&mut table, &stream, &peer, now);
+        place.supplies.fetch_add(1, Ordering::Relaxed);
+        place.publisher.store(cid, Ordering::Relaxed);
+        let rates = Mutex::new(Rates::new(now));
+        let client = Arc::new(Client { peer, kind, stream, since: now, place, rates });
+        table.supplies.push(client.clone());
+        Supply { client, clients: self.clone(), cid }
+    }
+
     /// The client of that id.
     pub(crate) fn get(&self, id: u64) -> Option<Arc<Client>> {
         self.0.table.lock().clients.get(&id).cloned()
@@ -322,6 +340,8 @@ impl Clients {
         for client in self.all() {
             client.settle();
         }
+        let supplies = self.0.table.lock().supplies.clone();
+        supplies.iter().for_each(|client| client.settle());
     }
 
     /// What the whole server has received and sent for its clients.
@@ -337,6 +357,15 @@ impl Clients {
     pub(crate) fn totals(&self) -> impl Iterator<Item = &Account> {
         let protocols = self.0.totals.protocols.iter().map(|totals| &totals.account);
         std::iter::once(&self.0.totals.server).chain(protocols)
+    }
+}
+
+impl Table {
+    /// Takes a stream out that nobody is there for.
+    fn forget(&mut self, place: &StreamEntry) {
+        if place.clients() == 0 && place.supplies.load(Ordering::Relaxed) == 0 {
+            self.streams.remove(&place.stream);
+        }
     }
 }
 
@@ -363,6 +392,7 @@ impl Shared {
             account: Account::new(now),
             frame_rate: FrameRate::default(),
             clients: AtomicUsize::new(0),
+            supplies: AtomicUsize::new(0),
             publisher: AtomicU64::new(0),
         });
         table.streams.insert(stream.clone(), entry.clone());
@@ -397,11 +427,34 @@ impl Drop for Presence {
         {
             let mut table = self.clients.0.table.lock();
             table.clients.remove(&id);
-            // Its successor may have come already.
-            let _ = place.publisher.compare_exchange(id, 0, Ordering::Relaxed, Ordering::Relaxed);
-            if place.clients.fetch_sub(1, Ordering::Relaxed) == 1 {
-                table.streams.remove(&place.stream);
+            if self.client.kind.publishes() {
+                // Its successor may have come already.
+                let _ = place.publisher.compare_exchange(id, 0, Ordering::Relaxed, Ordering::Relaxed);
             }
+            place.clients.fetch_sub(1, Ordering::Relaxed);
+            table.forget(place);
+        }
+        self.client.settle();
+    }
+}
+
+/// A stream that comes from another server.
+#[derive(Debug)]
+pub(crate) struct Supply {
+    client: Arc<Client>,
+    clients: Clients,
+    cid: u64,
+}
+
+impl Drop for Supply {
+    fn drop(&mut self) {
+        let place = &self.client.place;
+        {
+            let mut table = self.clients.0.table.lock();
+            table.supplies.retain(|client| !Arc::ptr_eq(client, &self.client));
+            let _ = place.publisher.compare_exchange(self.cid, 0, Ordering::Relaxed, Ordering::Relaxed);
+            place.supplies.fetch_sub(1, Ordering::Relaxed);
+            table.forget(place);
         }
         self.client.settle();
     }
@@ -487,6 +540,24 @@ mod tests {
         assert_eq!(clients.total().bytes(), expected);
         assert_eq!(clients.protocol(Protocol::Rtmp).account.bytes(), expected);
         assert_eq!(clients.protocol(Protocol::Http).account.bytes(), Bytes::default());
+    }
+
+    #[test]
+    fn a_supply_is_no_client_and_keeps_its_stream() {
+        let clients = clients();
+        let viewer = enter(&clients, 200, Kind::Play);
+        let supply = clients.supply(peer(300), Kind::Play, stream("s"), 200);
+        supply.client.peer.traffic.add_received(70);
+        clients.settle();
+        let entry = clients.streams()[0].clone();
+        assert_eq!((entry.clients(), entry.publisher()), (1, Some(200)));
+        assert_eq!((clients.all().len(), entry.account.bytes().received), (1, 70));
+        drop(viewer);
+        assert_eq!((entry.clients(), entry.publisher()), (0, Some(200)), "the first viewer may leave");
+        assert_eq!(clients.streams().len(), 1);
+        drop(supply);
+        assert_eq!(entry.publisher(), None);
+        assert!(clients.streams().is_empty());
     }
 
     #[test]

@@ -23,7 +23,6 @@ mod output;
 mod pithy;
 mod process;
 mod quit;
-#[allow(dead_code, reason = "what edges and forwards build on")]
 mod relay;
 mod reload;
 mod server;

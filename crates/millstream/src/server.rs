@@ -33,7 +33,9 @@ use crate::output::hls;
 use crate::output::package::Channels;
 use crate::output::shelf::Shelf;
 use crate::process::{self, Daemon, Inherited, Process};
+use crate::relay::coworkers::Coworkers;
 use crate::relay::dial::Dialer;
+use crate::relay::edge::Edge;
 use crate::relay::forward::Forwards;
 use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
@@ -186,7 +188,9 @@ async fn serve(
     outputs.recordings.recover(outputs.tasks(), &config.load_full()).await;
     let ingress = Figures::new(&metrics);
     let (reload, requests) = reload::channel();
-    let context = Arc::new(Context {
+    let context = Arc::new_cyclic(|context| Context {
+        edge: Edge::new(context.clone()),
+        coworkers: Coworkers::new(dialer.clone()),
         usage: stats::Usage::new(),
         identity: identity.clone(),
         tasks: tasks.clone(),

@@ -187,6 +187,14 @@ impl Rules<'_> {
         if cluster.is_on("origin_cluster") && cluster.list("coworkers").is_empty() {
             self.error(at(cluster, "origin_cluster"), "`origin_cluster` needs `coworkers`", "");
         }
+        for name in ["origin", "coworkers"] {
+            for word in cluster.given(name).map_or(&[][..], |directive| &directive.args) {
+                if word.text.contains('/') || Destination::parse(&word.text).is_err() {
+                    let message = format!("{} is no server", quoted(&word.text));
+                    self.error(word.span, message, "write `host` or `host:port`");
+                }
+            }
+        }
     }
 
     fn remux(&mut self, vhost: &View<'_>) {

@@ -397,7 +397,6 @@ fn features_asked_for_are_listed_once() {
     let text =
         "vhost a { rtc { enabled on; rtmp_to_rtc on; } } vhost b { rtc { enabled on; } srt { enabled on; } }";
     assert_eq!(planned(text), ["SRT", "WebRTC"]);
-    assert_eq!(planned("vhost a { cluster { mode remote; origin b; } }"), ["edge"]);
 }
 
 #[test]

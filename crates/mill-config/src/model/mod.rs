@@ -6,6 +6,7 @@
 
 mod access;
 mod caster;
+mod cluster;
 mod dash;
 mod dvr;
 mod exporter;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 pub use self::access::{Bandcheck, Network, Refer, Rule, Security, Who};
 pub use self::caster::{CasterProtocol, StreamCaster};
+pub use self::cluster::{Cluster, Mode, Order, Protocol};
 pub use self::dash::Dash;
 pub use self::dvr::{Dvr, DvrPlan};
 pub use self::exporter::Exporter;

@@ -1,8 +1,8 @@
 //! A virtual host.
 
 use super::{
-    Bandcheck, Dash, Dvr, Exec, Forward, Hds, Hls, HttpHooks, HttpRemux, Ingest, Play, Publish, Refer,
-    Security, Transcode,
+    Bandcheck, Cluster, Dash, Dvr, Exec, Forward, Hds, Hls, HttpHooks, HttpRemux, Ingest, Play, Publish,
+    Refer, Security, Transcode,
 };
 
 super::block! {
@@ -39,6 +39,8 @@ super::block! {
         dash: Dash = "dash",
         /// Adobe HTTP Dynamic Streaming.
         hds: Hds = "hds",
+        /// Edge or origin.
+        cluster: Cluster = "cluster",
         /// Recording.
         dvr: Dvr = "dvr",
         /// HTTP Live Streaming.

@@ -1,24 +1,25 @@
 //! `vhost.cluster` and `vhost.forward`: streams from and to other servers.
 
-use super::Effect::{NewSessions, RestartsComponent};
-use super::Kind::{BoolOff, BoolOn, List, Path, Text, Word};
+use super::Effect::{NeedsRestart, NewSessions, RestartsComponent};
+use super::Kind::{BoolOff, BoolOn, Float, List, Path, Text, Word};
 use super::Otherwise::ReadAs;
-use super::Status::{Implemented, Planned};
-use super::{Row, Status, row};
-
-pub(super) const EDGE: Status = Planned("edge");
-const ORIGIN_CLUSTER: Status = Planned("origin cluster");
+use super::Status::Implemented;
+use super::Unit::Seconds;
+use super::{Row, row};
 
 pub(super) const CLUSTER: &[Row] = &[
-    row("mode", Word(&["local", "remote"], ReadAs("local")), "local", EDGE, NewSessions, "`remote`: an edge, which gets streams from its origin and brings them there; `local`: an origin."),
-    row("origin", List, "", EDGE, NewSessions, "Origins of an edge, `host[:port]`, asked in turn.").example("127.0.0.1:1935 localhost:1935"),
-    row("protocol", Word(&["rtmp", "flv", "flvs"], ReadAs("rtmp")), "rtmp", EDGE, NewSessions, "Protocol towards the origin: RTMP, or HTTP-FLV without or with TLS."),
-    row("follow_client", BoolOff, "off", EDGE, NewSessions, "Use the protocol of the first player towards the origin."),
-    row("token_traverse", BoolOff, "off", EDGE, NewSessions, "Ask the origin before a client is accepted."),
-    row("vhost", Text, "[vhost]", EDGE, NewSessions, "Vhost at the origin."),
-    row("debug_srs_upnode", BoolOn, "on", EDGE, NewSessions, "Tell the origin our version, process and connection id."),
-    row("origin_cluster", BoolOff, "off", ORIGIN_CLUSTER, NewSessions, "Send players on to the origin that has the stream."),
-    row("coworkers", List, "", ORIGIN_CLUSTER, NewSessions, "HTTP APIs of the other origins, `host:port`.").example("127.0.0.1:9091 127.0.0.1:9092"),
+    row("mode", Word(&["local", "remote"], ReadAs("local")), "local", Implemented, NeedsRestart, "`remote`: an edge, which gets streams from its origin and brings them there; `local`: an origin."),
+    row("origin", List, "", Implemented, NewSessions, "Origins of an edge, `host[:port]`, asked in turn.").example("127.0.0.1:1935 localhost:1935"),
+    row("protocol", Word(&["rtmp", "flv", "flvs"], ReadAs("rtmp")), "rtmp", Implemented, NewSessions, "Protocol towards the origin: RTMP, or HTTP-FLV without or with TLS."),
+    row("follow_client", BoolOff, "off", Implemented, NewSessions, "Use the protocol of the first player towards the origin."),
+    row("token_traverse", BoolOff, "off", Implemented, NewSessions, "Ask the origin before a client is accepted."),
+    row("vhost", Text, "[vhost]", Implemented, NewSessions, "Vhost at the origin."),
+    row("origin_order", Word(&["round_robin", "hash"], ReadAs("round_robin")), "round_robin", Implemented, NewSessions, "Which origin of an edge is asked first: the next one for each stream, or always the same one for a stream."),
+    row("pull_linger", Float(Seconds), "3", Implemented, NewSessions, "How long an edge keeps a stream after its last player has gone."),
+    row("pull_give_up", Float(Seconds), "60", Implemented, NewSessions, "Players of an edge are sent away when no origin has given anything of the stream for so long; 0 lets them wait, as SRS does."),
+    row("debug_srs_upnode", BoolOn, "on", Implemented, NewSessions, "Tell the origin our version, process and connection id."),
+    row("origin_cluster", BoolOff, "off", Implemented, NewSessions, "Send players on to the origin that has the stream."),
+    row("coworkers", List, "", Implemented, NewSessions, "HTTP APIs of the other origins, `host:port`.").example("127.0.0.1:9091 127.0.0.1:9092"),
 ];
 
 pub(super) const FORWARD: &[Row] = &[

@@ -15,7 +15,7 @@ pub(super) const VHOST: &[Row] = &[
     row("out_ack_size", Int(Bytes), "2500000", Implemented, NewSessions, "Window told to the peer, in which it has to acknowledge; 0 to tell none."),
     block("play", play::PLAY, Implemented, AtOnce, "How players are served."),
     block("publish", publish::PUBLISH, Implemented, AtOnce, "How publishers are served."),
-    block("cluster", cluster::CLUSTER, cluster::EDGE, NewSessions, "Edge and origin."),
+    block("cluster", cluster::CLUSTER, Implemented, NewSessions, "Edge and origin."),
     block("forward", cluster::FORWARD, Implemented, RestartsComponent, "Copies of all streams to other servers."),
     block("refer", access::REFER, Implemented, NewSessions, "Who may link here."),
     block("security", access::SECURITY, Implemented, NewSessions, "Who may publish and play, by address."),

@@ -38,6 +38,9 @@ struct Origin {
     vhost: String,
     api: String,
     routers: Vec<String>,
+    /// Where it delivers over HTTP, if it does; SRS has no such member.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    http: Option<String>,
 }
 
 pub(super) fn answer(asked: &Asked<'_>) -> Answer {
@@ -68,8 +71,14 @@ fn origin(asked: &Asked<'_>, query: &ClusterQuery) -> Origin {
     let api = config.http_api.listen.first().copied().unwrap_or(asked.local);
     let api = if api.ip().is_unspecified() { SocketAddr::new(asked.local.ip(), api.port()) } else { api };
     let api = api.to_string();
+    let (http, port) = (&config.http_server, |address: &SocketAddr| address.port());
+    let http = http.listen.first().map(port).filter(|_| http.enabled).map(|port| {
+        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.clone() };
+        format!("{host}:{port}")
+    });
     Origin {
         ip,
+        http,
         port: rtmp.map_or(0, |address| address.port()),
         vhost: query.vhost.clone(),
         routers: vec![api.clone()],

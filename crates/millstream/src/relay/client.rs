@@ -19,6 +19,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, Bytes, BytesMut};
 use mill_media::amf0::Object;
 use mill_media::frame::FrameKind;
+use mill_rtmp::command::Connect;
 use mill_rtmp::message::Message;
 use mill_rtmp::session::client::{Event, Goal, Options as SessionOptions, Session, Status};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -62,6 +63,12 @@ pub(crate) enum Error {
     Broken(io::Error),
     #[error("the server takes nothing")]
     NotReading,
+    #[error("the server answers with status {0}")]
+    Status(u16),
+    #[error("{0}")]
+    Flv(#[from] mill_media::flv::demux::Error),
+    #[error("too much that is neither sound nor pictures")]
+    NoMedia,
 }
 
 impl Error {
@@ -75,6 +82,9 @@ impl Error {
             Self::Refused(_) | Self::Closed | Self::Broken(_) => 1007,
             Self::Redirected(_) | Self::Redirects => 2997,
             Self::NotReading => 1009,
+            Self::Status(404) => 2048,
+            Self::Status(_) => 4005,
+            Self::Flv(_) | Self::NoMedia => 3036,
         }
     }
 }
@@ -166,6 +176,11 @@ impl Incoming {
         }
     }
 
+    /// See [`Transport::watch_line`].
+    pub(crate) fn watch_line(&self) -> io::Result<()> {
+        self.0.transport.watch_line()
+    }
+
     /// Address of the server.
     pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
         self.0.transport.peer_addr()
@@ -174,11 +189,6 @@ impl Incoming {
     /// Bytes received since the connection was made.
     pub(crate) fn received(&self) -> u64 {
         self.0.received
-    }
-
-    /// Bytes sent since then.
-    pub(crate) fn sent(&self) -> u64 {
-        self.0.sent
     }
 }
 
@@ -261,6 +271,7 @@ impl Outgoing {
     }
 
     /// Address of the server.
+    #[cfg(test)]
     pub(crate) fn peer(&self) -> io::Result<SocketAddr> {
         self.0.transport.peer_addr()
     }
@@ -278,6 +289,23 @@ impl Outgoing {
         }
         Ok(())
     }
+}
+
+/// Asks a server whether it accepts a client who says of itself what `connect` says, and goes.
+///
+/// # Errors
+/// [`Error::Refused`], or there is no answer within `limit`.
+pub(crate) async fn knock(
+    dialer: &Dialer,
+    transport: Transport,
+    connect: Connect,
+    limit: Duration,
+) -> Result<(), Error> {
+    let mut options = SessionOptions::new("", "", Goal::play(""));
+    let target = Target::parse("rtmp://nobody/app/stream")?;
+    (options.connect, options.timeout) = (connect, limit);
+    let session = Session::new(options, dialer.seed(), Instant::now());
+    Link::new(transport, session, &target).until(|event| *event == Event::Connected).await
 }
 
 /// What both have in common.
@@ -300,31 +328,39 @@ struct Link {
 impl Link {
     async fn open(dialer: &Dialer, target: &Target, goal: Goal, options: &Options) -> Result<Self, Error> {
         let transport = dialer.connect(&target.server, &options.ca, options.connect).await?;
-        let now = Instant::now();
-        let mut link = Self {
+        let session = Session::new(options.session(target, goal), dialer.seed(), Instant::now());
+        let mut link = Self::new(transport, session, target);
+        link.until(|event| matches!(event, Event::Playing | Event::Publishing)).await.map(|()| link)
+    }
+
+    fn new(transport: Transport, rtmp: Session, target: &Target) -> Self {
+        Self {
             transport,
-            rtmp: Session::new(options.session(target, goal), dialer.seed(), now),
+            rtmp,
             target: target.clone(),
             input: BytesMut::new(),
             output: Bytes::new(),
             flushed: true,
             received: 0,
             sent: 0,
-            taken: now,
-        };
+            taken: Instant::now(),
+        }
+    }
+
+    /// Goes on until the server has said so, or the session's time is over.
+    async fn until(&mut self, enough: impl Fn(&Event) -> bool) -> Result<(), Error> {
         loop {
-            match link.poll()? {
-                Some(Event::Playing | Event::Publishing) => return Ok(link),
-                Some(Event::Rejected { status, redirect }) => return Err(link.rejected(status, redirect)),
+            match self.poll()? {
+                Some(event) if enough(&event) => return Ok(()),
+                Some(Event::Rejected { status, redirect }) => return Err(self.rejected(status, redirect)),
                 Some(_) => continue,
                 None => {}
             }
-            let deadline = link.rtmp.deadline().unwrap_or(now + options.begin);
-            match tokio::time::timeout_at(deadline.into(), link.turn()).await {
+            // There is one until media flows, and then it is enough.
+            let deadline = self.rtmp.deadline().unwrap_or(self.taken + WRITE_TIMEOUT);
+            match tokio::time::timeout_at(deadline.into(), self.turn()).await {
                 Ok(turned) => turned?,
-                Err(_) => {
-                    link.rtmp.handle_timeout(Instant::now())?;
-                }
+                Err(_) => self.rtmp.handle_timeout(Instant::now())?,
             }
         }
     }

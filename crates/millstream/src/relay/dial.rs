@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::{OnceCell, Semaphore};
@@ -32,6 +33,9 @@ const MAX_LOOKUPS: usize = 16;
 
 /// Addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 4;
+
+/// The shortest time the kernel lets pass between two looks at a silent line.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// Makes connections. One per server.
 pub(crate) struct Dialer {
@@ -174,6 +178,19 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
+    /// Notices soon that the other side has vanished without a word, for who only listens: it is asked for a sign of
+    /// life after [`SILENCE`], and gone if it gives none in the same time again.
+    pub(crate) fn watch_line(&self) -> io::Result<()> {
+        let socket = match self {
+            Self::Plain(socket) => socket,
+            Self::Tls(stream) => stream.get_ref().0,
+        };
+        let socket = SockRef::from(socket);
+        let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE).with_retries(2);
+        socket.set_tcp_keepalive(&keepalive)?;
+        socket.set_tcp_user_timeout(Some(SILENCE * 3 / 2))
+    }
+
     /// Address of the other side.
     pub(crate) fn peer_addr(&self) -> io::Result<SocketAddr> {
         match self {

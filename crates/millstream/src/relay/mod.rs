@@ -4,6 +4,9 @@
 //! - [`dial`]: names, connections, TLS.
 //! - [`client`]: RTMP on such a connection: [`Incoming`](client::Incoming) plays, [`Outgoing`](client::Outgoing)
 //!   publishes; whoever drives one owns it and waits for it.
+//! - [`flv`]: HTTP-FLV, on [`web`].
+//! - [`edge`]: streams that come from an origin while somebody watches them.
+//! - [`coworkers`]: which other origin has a stream.
 //! - [`forward`]: copies of a published stream for other servers; [`via`] keeps them from going in circles.
 //! - [`push`]: the same as a handle that takes frames and never waits, with a task behind it.
 //!
@@ -16,13 +19,18 @@
 
 pub(crate) mod backoff;
 pub(crate) mod client;
+pub(crate) mod coworkers;
 pub(crate) mod dial;
+pub(crate) mod edge;
 mod feed;
+mod flv;
 pub(crate) mod forward;
 mod introduce;
+#[allow(dead_code, reason = "what stream casters build on")]
 pub(crate) mod push;
 pub(crate) mod target;
 pub(crate) mod via;
+mod web;
 
 pub(crate) use introduce::introduction;
 

@@ -25,6 +25,12 @@ impl Server {
         url::resolve(&format!("rtmp://{text}/"), "").map(|target| Self::of(&target))
     }
 
+    /// The same where another port goes without saying.
+    pub(crate) fn parse_with_port(text: &str, port: u16) -> Result<Self, mill_rtmp::Error> {
+        // Nobody has two ports.
+        Self::parse(&format!("{text}:{port}")).or_else(|_| Self::parse(text))
+    }
+
     fn of(target: &url::Target) -> Self {
         let host = target.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Self { host, port: target.port, tls: target.schema == "rtmps" }
@@ -143,6 +149,11 @@ mod tests {
         assert_eq!(server("[::1]:1"), Some(("::1".into(), 1)));
         assert_eq!(server("a.com:port"), None);
         assert_eq!(server(""), None);
+        let web = |text: &str| Server::parse_with_port(text, 80).map(|server| server.to_string()).ok();
+        assert_eq!(web("a.com").as_deref(), Some("a.com:80"));
+        assert_eq!(web("a.com:8080").as_deref(), Some("a.com:8080"));
+        assert_eq!(web("[::1]").as_deref(), Some("[::1]:80"));
+        assert_eq!(web("[::1]:8080").as_deref(), Some("[::1]:8080"));
     }
 
     #[test]

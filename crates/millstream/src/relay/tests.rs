@@ -173,7 +173,7 @@ async fn what_is_played_arrives() {
     }
     let got: Vec<_> = messages.into_iter().map(|m| (m.message_type, m.timestamp, m.payload)).collect();
     assert_eq!(got, frames);
-    assert!(incoming.received() > 5000 && incoming.sent() > 3000);
+    assert!(incoming.received() > 5000);
 }
 
 #[tokio::test]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use mill_config::model::{self, HttpRemux, Snapshot, Vhost};
 use mill_hub::{Publisher, StreamId, StreamOptions, TimeJitter, Watch};
+use mill_media::amf0::Object;
 use mill_media::frame::Millis;
 
 use super::Context;
@@ -19,6 +20,7 @@ use crate::attach::{Attached, Source};
 use crate::clients::{Kind, Peer, Presence};
 use crate::fanout::Pace;
 use crate::hook::{Action, Failure, Farewell, Subject};
+use crate::relay::edge::{self, Supply};
 use crate::relay::via::Via;
 
 /// What somebody asks for. The names are those of the URL.
@@ -33,6 +35,8 @@ pub(crate) struct Request {
     pub(crate) param: String,
     /// The servers the stream has come through, if it comes from one.
     pub(crate) via: Via,
+    /// What an RTMP client says in the second argument of connect.
+    pub(crate) args: Option<Arc<Object>>,
 }
 
 /// A publisher who was let in. What it holds goes in this order: the name is free before anybody hears
@@ -51,6 +55,8 @@ pub(crate) struct Publishing {
 pub(crate) struct Playing {
     pub(crate) vhost: Arc<Vhost>,
     pub(crate) watch: Watch,
+    /// Tells when there is no hope of the stream.
+    pub(crate) supply: Supply,
     pub(crate) presence: Presence,
 }
 
@@ -68,6 +74,12 @@ pub(crate) enum Refusal {
     /// It is busy with itself.
     #[error("this server has sent the stream on: it goes in a circle")]
     Circle,
+    /// An edge asked the origin.
+    #[error("the origin does not accept the client")]
+    Origin,
+    /// Neither here nor at a coworker.
+    #[error("no origin has the stream")]
+    Nowhere,
     #[error("this page may not")]
     Referer,
     #[error("this address may not")]
@@ -88,6 +100,8 @@ impl Refusal {
             Self::NoVhost | Self::VhostDisabled => 2014,
             Self::NoName => 2051,
             Self::Busy | Self::Circle => 1028,
+            Self::Origin => 3067,
+            Self::Nowhere => 3090,
             Self::Referer => 2015,
             Self::Denied => 1053,
             Self::NotAllowed | Self::NoRules => 1054,
@@ -138,11 +152,25 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
 /// Lets a viewer in.
 pub(crate) async fn play(ctx: &Context, peer: &Peer, request: Request) -> Result<Playing, Refusal> {
     let Admitted { vhost, stream, farewell } = admit(ctx, peer, &request).await?;
-    let watch = ctx.hub.watch(&stream);
+    let (watch, supply) = watch(ctx, &vhost, &stream, peer, &request);
     let presence = enter(ctx, peer, request.kind, stream).bids(farewell);
-    let mut playing = Playing { vhost, watch, presence };
+    let mut playing = Playing { vhost, watch, supply, presence };
     playing.vhost = confirm(ctx, &playing.vhost)?;
     Ok(playing)
+}
+
+/// Begins to watch a stream, as everybody must who brings it to viewers: on an edge this is what gets it from the
+/// origin, and it is kept for as long as the watch is held.
+pub(crate) fn watch(
+    ctx: &Context,
+    vhost: &Vhost,
+    stream: &StreamId,
+    viewer: &Peer,
+    request: &Request,
+) -> (Watch, Supply) {
+    let watch = ctx.hub.watch(stream);
+    let supply = ctx.edge.supply(vhost, watch.stream(), viewer, request);
+    (watch, supply)
 }
 
 /// Somebody who may do what it asked for, whom the callback servers know of.
@@ -166,6 +194,9 @@ async fn admit(ctx: &Context, peer: &Peer, request: &Request) -> Result<Admitted
         return Err(Refusal::NoName);
     }
     access::from_page(&vhost.refer, publishes, &peer.page_url)?;
+    if vhost.cluster.is_edge() && vhost.cluster.token_traverse {
+        edge::token::ask(&ctx.dialer, &vhost, peer, request).await?;
+    }
     let action = if publishes { Action::Publish } else { Action::Play };
     let farewell = ctx.hooks.begin(&vhost, action, &subject).await?;
     Ok(Admitted { vhost, stream, farewell })
@@ -249,7 +280,7 @@ mod tests {
     fn identified(config: &Snapshot, vhost: &str, name: &str) -> Result<StreamId, Refusal> {
         let [vhost, app, name] = [vhost, "live", name].map(str::to_owned);
         let (param, via) = (String::new(), Via::default());
-        let request = Request { kind: Kind::Play, vhost, app, name, param, via };
+        let request = Request { kind: Kind::Play, vhost, app, name, param, via, args: None };
         identify(config, &request).map(|(_, stream)| stream)
     }
 

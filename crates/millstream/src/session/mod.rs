@@ -5,6 +5,7 @@
 
 pub(crate) mod admit;
 pub(crate) mod http;
+pub(crate) mod intake;
 pub(crate) mod rtmp;
 
 use std::sync::Arc;
@@ -21,7 +22,9 @@ use crate::ingress::Figures;
 use crate::listen::Connections;
 use crate::metrics::Metrics;
 use crate::output::shelf::Shelf;
+use crate::relay::coworkers::Coworkers;
 use crate::relay::dial::Dialer;
+use crate::relay::edge::Edge;
 use crate::reload::{self, Config};
 use crate::stats::Usage;
 use crate::system::System;
@@ -57,6 +60,10 @@ pub(crate) struct Context {
     pub(crate) certificates: Certificates,
     pub(crate) usage: Usage,
     pub(crate) metrics: Metrics,
+    /// Gets the streams of edges.
+    pub(crate) edge: Edge,
+    /// Knows which other origin has a stream.
+    pub(crate) coworkers: Coworkers,
     /// Makes connections to other servers.
     pub(crate) dialer: Arc<Dialer>,
     /// What stream casters count.

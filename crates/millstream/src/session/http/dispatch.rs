@@ -11,7 +11,8 @@ use super::{Connection, Door, auth, live, mount, reply, shelved};
 use crate::api;
 use crate::clients::{Peer, Traffic};
 use crate::metrics;
-use crate::session::admit;
+use crate::relay::coworkers::{self, Registry};
+use crate::session::admit::{self, Playing};
 use crate::session::http::Reply;
 use crate::wire::Body;
 
@@ -114,11 +115,27 @@ async fn live_stream(asked: &Asked<'_>) -> Option<Answer> {
             return Some(reply::refused(refusal).into());
         }
     };
+    if let Some(elsewhere) = elsewhere(asked, &playing).await {
+        return Some(elsewhere.into());
+    }
     // A reload that came in between has ended all viewers it found; this one it could not find.
     if !playing.vhost.http_remux.enabled {
         return Some(reply::not_found().into());
     }
     Some(Answer::Live(Box::new(live::Request { playing, format, body, cors: *cors })))
+}
+
+/// Where a viewer finds a stream that another origin has; `None`: it waits here for a publisher.
+async fn elsewhere(asked: &Asked<'_>, playing: &Playing) -> Option<Response<Reply>> {
+    let Asked { connection, request, .. } = asked;
+    if !coworkers::wanted(&playing.vhost, playing.watch.stream()) {
+        return None;
+    }
+    let client = playing.presence.client();
+    let host = client.peer.tc_url.split('/').nth(2).unwrap_or_default();
+    let origin = connection.ctx.coworkers.find(&playing.vhost, &client.stream, host).await?;
+    let path = request.uri().path_and_query()?;
+    Some(reply::found(&format!("http://{}{path}", origin.http?)))
 }
 
 impl Connection {

@@ -27,6 +27,7 @@ use super::reply::{self, Reply};
 use crate::clients::{Presence, Traffic};
 use crate::fanout::{Ended, Pace};
 use crate::identity;
+use crate::relay::edge::Supply;
 use crate::session::Context;
 use crate::session::admit::{self, Playing};
 use crate::wire::{Body, Declare, FlvTags, SoundCodec, SoundFrames, TsPackets};
@@ -122,6 +123,7 @@ pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream
     let ended = tokio::select! {
         ended = seat.ended() => ended,
         () = until_gone(&reader) => Ended::Failed,
+        () = viewing.supply.lost() => Ended::Stream,
     };
     report(&ctx, ended, traffic.sent(), seat.skips());
 }
@@ -139,6 +141,7 @@ pub(super) async fn serve_tls(ctx: Arc<Context>, request: Request, stream: TlsSt
     let ended = tokio::select! {
         ended = ctx.fanout.deliver(lane.clone(), writer, greeting.clone(), *pace, traffic, &skips) => ended,
         () = until_silent(&mut reader) => Ended::Failed,
+        () = viewing.supply.lost() => Ended::Stream,
     };
     report(&ctx, ended, traffic.sent(), skips.into_inner());
 }
@@ -149,13 +152,14 @@ struct Viewing {
     greeting: Bytes,
     pace: Pace,
     _watch: Watch,
+    supply: Supply,
     presence: Presence,
 }
 
 impl Viewing {
     /// Finds the lane; `Err` is the answer where the stream is there and has nothing in this format.
     fn begin(request: Request) -> Result<Self, Bytes> {
-        let Request { playing: Playing { vhost, watch, presence }, format, body, cors } = request;
+        let Request { playing: Playing { vhost, watch, supply, presence }, format, body, cors } = request;
         info!("http: play {} stream url={}", format.ending(), admit::stream_url(watch.stream().id()));
         let lane = watch.stream().lane(format.wire(&vhost.http_remux, body));
         if lane.is_barren() {
@@ -163,7 +167,7 @@ impl Viewing {
             return Err(nothing(format, cors));
         }
         let (greeting, pace) = (response_head(format, body, cors), admit::pace(&vhost));
-        Ok(Self { lane, greeting, pace, _watch: watch, presence })
+        Ok(Self { lane, greeting, pace, _watch: watch, supply, presence })
     }
 
     fn traffic(&self) -> &Arc<Traffic> {

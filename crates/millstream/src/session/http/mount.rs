@@ -30,7 +30,7 @@ pub(super) fn find<B>(config: &Snapshot, request: &Request<B>) -> Option<(admit:
     let (app, name) = matched(template, uri.path())?;
     let param = uri.query().map_or_else(String::new, |query| format!("?{query}"));
     let (kind, via) = (Kind::HttpPlay, Via::default());
-    Some((admit::Request { kind, vhost: host, app, name, param, via }, format))
+    Some((admit::Request { kind, vhost: host, app, name, param, via, args: None }, format))
 }
 
 /// The vhost a request asks for: by its query, else by its host.

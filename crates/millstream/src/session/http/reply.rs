@@ -96,15 +96,27 @@ pub(crate) fn not_found() -> Response<Reply> {
 /// The answer to somebody who was not let in.
 pub(super) fn refused(refusal: Refusal) -> Response<Reply> {
     let status = match refusal {
-        Refusal::NoVhost | Refusal::VhostDisabled | Refusal::NoName => StatusCode::NOT_FOUND,
+        Refusal::NoVhost | Refusal::VhostDisabled | Refusal::NoName | Refusal::Nowhere => {
+            StatusCode::NOT_FOUND
+        }
         Refusal::Busy | Refusal::Circle => StatusCode::CONFLICT,
         Refusal::Referer
         | Refusal::Denied
         | Refusal::NotAllowed
         | Refusal::NoRules
+        | Refusal::Origin
         | Refusal::Callback(_) => StatusCode::FORBIDDEN,
     };
     text(status, "text/plain; charset=utf-8", format!("{refusal}\n"))
+}
+
+/// Sends a client to another server.
+pub(super) fn found(location: &str) -> Response<Reply> {
+    let mut response = text(StatusCode::FOUND, "text/plain; charset=utf-8", "Found\n");
+    if let Ok(location) = HeaderValue::from_str(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
 }
 
 /// `allow` lists the methods the resource has.

@@ -287,7 +287,8 @@ async fn begin<B>(
     let StreamId { vhost: name, app, name: stream } = key.0.clone();
     let param = if query.is_empty() { String::new() } else { format!("?{query}") };
     let via = Via::default();
-    let asked = admit::Request { kind: Kind::HlsPlay, vhost: name, app, name: stream, param, via };
+    let asked =
+        admit::Request { kind: Kind::HlsPlay, vhost: name, app, name: stream, param, via, args: None };
     let mut peer = connection.describe(&asked, request);
     peer.id = ctx.tasks.next_id();
     let playing = admit::play(ctx, &peer, asked).await.map_err(|refusal| {

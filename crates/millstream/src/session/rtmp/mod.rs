@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use bytes::{Buf, BytesMut};
 use mill_config::model::Vhost;
 use mill_hub::StreamId;
+use mill_media::amf0::Object;
 use mill_rtmp::command::{Connect, code};
 use mill_rtmp::session::server::{ConnectReply, Event, Options, Session};
 use mill_rtmp::url;
@@ -57,6 +58,10 @@ pub(super) enum End {
     Idle(Duration),
     #[error("the peer does not read")]
     NotReading,
+    #[error("no origin has the stream")]
+    Lost,
+    #[error("redirected")]
+    Redirected,
     #[error("the duration asked for in play has passed")]
     DurationOver,
 }
@@ -71,6 +76,8 @@ impl End {
             Self::NoTest(refused) => refused.code(),
             Self::Silent(_) => 1011,
             Self::NotReading => 1009,
+            Self::Lost => 2048,
+            Self::Redirected => 2997,
             Self::DurationOver => 2019,
             Self::Idle(_) => 2056,
         }
@@ -108,6 +115,7 @@ struct Connection {
     peer: Peer,
     /// The servers its stream has come through, likewise.
     via: Via,
+    args: Option<Arc<Object>>,
     socket: Socket,
     rtmp: Session,
     input: BytesMut,
@@ -142,6 +150,7 @@ impl Connection {
                 traffic: Arc::default(),
             },
             via: Via::default(),
+            args: None,
             socket: Socket::new(socket),
             rtmp,
             input: BytesMut::new(),
@@ -302,6 +311,9 @@ impl Connection {
             Some(Err(_)) => self.rtmp.reject_test(&reply),
         }
         self.via = Via::of(connect.args.as_ref());
+        // Only an origin that is asked needs it.
+        let traverses = |vhost: &Arc<Vhost>| vhost.cluster.is_edge() && vhost.cluster.token_traverse;
+        self.args = connect.args.filter(|_| vhost.as_ref().is_some_and(traverses)).map(Arc::new);
         self.peer.tc_url = connect.tc_url.into();
         self.peer.page_url = connect.page_url.into();
         self.peer.swf_url = connect.swf_url.into();
@@ -323,7 +335,15 @@ impl Connection {
             Redacted(&t.param)
         );
         let via = self.via.clone();
-        Ok(Request { kind, vhost: t.vhost, app: t.app, name: t.stream, param: t.param, via })
+        Ok(Request {
+            kind,
+            vhost: t.vhost,
+            app: t.app,
+            name: t.stream,
+            param: t.param,
+            via,
+            args: self.args.clone(),
+        })
     }
 
     /// Notes what to say of the connection when it closes.
@@ -375,7 +395,11 @@ impl Connection {
 
     /// The same for a player.
     async fn refuse_play(&mut self, refusal: Refusal) -> End {
-        let code = if refusal == Refusal::NoName { code::PLAY_STREAM_NOT_FOUND } else { code::PLAY_FAILED };
+        let code = if matches!(refusal, Refusal::NoName | Refusal::Nowhere) {
+            code::PLAY_STREAM_NOT_FOUND
+        } else {
+            code::PLAY_FAILED
+        };
         self.rtmp.reject_play(code, &refusal.to_string());
         self.close(refusal.into()).await
     }

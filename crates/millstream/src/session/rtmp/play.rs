@@ -7,14 +7,19 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use mill_config::model::Vhost;
+use mill_hub::Watch;
 use mill_rtmp::command::{Play, code};
 use mill_rtmp::session::server::Event;
+use mill_rtmp::url;
 use tracing::info;
 
-use super::{Connection, End};
+use super::{Connection, End, Waited};
 use crate::clients::Kind;
 use crate::fanout::{Ended, Seat};
-use crate::session::admit::{self, Playing};
+use crate::relay::coworkers::{self, Registry};
+use crate::relay::edge::Supply;
+use crate::session::admit::{self, Playing, Refusal};
 use crate::wire::RtmpChunks;
 
 /// Serves a play from the request to its end. `Ok`: the peer may ask for something else.
@@ -26,13 +31,21 @@ pub(super) async fn run(peer: &mut Connection, request: Play) -> Result<(), End>
             return Err(peer.close(end).await);
         }
     };
-    let Playing { vhost, watch, presence } = match peer.admit(asked, admit::play).await? {
+    let param = asked.param.clone();
+    let Playing { vhost, watch, supply, presence } = match peer.admit(asked, admit::play).await? {
         Ok(playing) => playing,
         Err(refusal) => return Err(peer.refuse_play(refusal).await),
     };
     peer.rtmp.accept_play();
+    if coworkers::wanted(&vhost, watch.stream()) {
+        return elsewhere(peer, &vhost, watch, &param).await;
+    }
     let pace = admit::pace(&vhost);
-    info!("source url={}, is_edge=0", admit::stream_url(watch.stream().id()));
+    info!(
+        "source url={}, is_edge={}",
+        admit::stream_url(watch.stream().id()),
+        u8::from(vhost.cluster.is_edge())
+    );
     info!(
         "start play smi={}ms, mw_sleep={}, mw_enabled=1, realtime={}, tcp_nodelay=1",
         pace.shortest.as_millis(),
@@ -47,9 +60,17 @@ pub(super) async fn run(peer: &mut Connection, request: Play) -> Result<(), End>
     // SRS takes the duration of play as milliseconds of what was sent; live, that is the time gone by.
     let until =
         (request.duration > 0.0).then(|| Instant::now() + Duration::from_millis(request.duration as u64));
-    let end = follow(peer, &seat, until).await;
+    let end = follow(peer, &seat, &supply, until).await;
     info!("play ended, sent={}, skips={}", peer.peer.traffic.sent(), seat.skips());
     drop(presence);
+    if let Err(End::Lost) = end {
+        // Once the shard has let go of it, the socket is ours.
+        if seat.leave().await == Ended::Parted {
+            peer.rtmp.reject_play(code::PLAY_STREAM_NOT_FOUND, &End::Lost.to_string());
+            return Err(peer.close(End::Lost).await);
+        }
+        return end;
+    }
     end?;
     match seat.leave().await {
         Ended::Parted => Ok(()),
@@ -57,8 +78,43 @@ pub(super) async fn run(peer: &mut Connection, request: Play) -> Result<(), End>
     }
 }
 
+/// Sends a player to the origin that has the stream, or away.
+async fn elsewhere(peer: &mut Connection, vhost: &Vhost, watch: Watch, param: &str) -> Result<(), End> {
+    let stream = watch.stream().id().clone();
+    // Who is sent away must not be counted while it is looked for.
+    drop(watch);
+    let host = url::resolve(&peer.peer.tc_url, "").map(|target| target.host).unwrap_or_default();
+    let ctx = peer.ctx.clone();
+    let found = tokio::select! {
+        found = ctx.coworkers.find(vhost, &stream, &host) => found,
+        _ = peer.socket.gone() => return Err(End::Gone(io::ErrorKind::UnexpectedEof.into())),
+    };
+    let Some(origin) = found else { return Err(peer.refuse_play(Refusal::Nowhere).await) };
+    let tc_url = format!("rtmp://{}/{}", origin.rtmp, stream.app);
+    info!("rtmp: redirect to {tc_url}/{}", stream.name);
+    peer.rtmp.redirect(Instant::now(), &tc_url, &format!("{tc_url}/{}{param}", stream.name));
+    // The client has some time to go by itself.
+    loop {
+        while let Some(event) = peer.poll()? {
+            if event == Event::Closed {
+                return Err(peer.close(End::Redirected).await);
+            }
+        }
+        let deadline = peer.rtmp.deadline();
+        if peer.wait(deadline, None).await? == Waited::Tick {
+            peer.rtmp.handle_timeout(Instant::now())?;
+        }
+    }
+}
+
 /// Reads the peer until it stops playing, or something ends the play.
-async fn follow(peer: &mut Connection, seat: &Seat, until: Option<Instant>) -> Result<(), End> {
+async fn follow(
+    peer: &mut Connection,
+    seat: &Seat,
+    supply: &Supply,
+    until: Option<Instant>,
+) -> Result<(), End> {
+    let mut lost = std::pin::pin!(supply.lost());
     loop {
         while let Some(event) = peer.poll()? {
             match event {
@@ -92,6 +148,7 @@ async fn follow(peer: &mut Connection, seat: &Seat, until: Option<Instant>) -> R
                 let error = if ended == Ended::Stream { io::ErrorKind::UnexpectedEof } else { io::ErrorKind::BrokenPipe };
                 return Err(End::Gone(error.into()));
             }
+            () = &mut lost => return Err(End::Lost),
             () = alarm => return Err(End::DurationOver),
         }
     }

@@ -7,25 +7,16 @@
 use std::time::{Duration, Instant};
 
 use mill_config::model;
-use mill_hub::Publisher;
-use mill_media::flv::script::Metadata;
-use mill_media::flv::tag;
-use mill_media::frame::FrameKind;
 use mill_rtmp::command::Publish;
-use mill_rtmp::message::{Message, types};
 use mill_rtmp::session::server::{Event, Style};
-use tracing::{debug, info, warn};
+use tracing::info;
 
 use super::collect::Collect;
 use super::{Connection, End, Waited};
 use crate::clients::Kind;
-use crate::identity;
 use crate::reload::Follow;
 use crate::session::admit::{self, Publishing};
-
-/// Metadata and decoder configurations are given to every newcomer and repeated at every keyframe, so they must
-/// be small. Real ones have some hundred bytes, with ICC profiles a few thousand.
-const MAX_HEADER: usize = 64 * 1024;
+use crate::session::intake::Intake;
 
 /// A publisher that is silent looks so often whether its settings have changed.
 const LOOK: Duration = Duration::from_secs(1);
@@ -59,7 +50,7 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
         conf.first_packet_timeout.as_millis(),
         conf.normal_timeout.as_millis()
     );
-    let feed = Feed { publisher, parse_sps: conf.parse_sps, strange: 0 };
+    let intake = Intake::new(publisher, conf.parse_sps);
     let mut watch = Watchdog {
         first: conf.first_packet_timeout,
         normal: conf.normal_timeout,
@@ -71,7 +62,7 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
     };
     let ctx = peer.ctx.clone();
     let collect = Collect::new(&ctx.publishers, &ctx.fanout, &vhost);
-    let ended = follow(peer, feed, &mut watch, collect).await;
+    let ended = follow(peer, intake, &mut watch, collect).await;
     drop(attached);
     drop(presence);
     info!("cleanup when unpublish");
@@ -80,29 +71,29 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
 
 async fn follow(
     peer: &mut Connection,
-    mut feed: Feed,
+    mut intake: Intake,
     watch: &mut Watchdog,
     mut collect: Collect<'_>,
 ) -> Result<(), End> {
-    let mut conf = Follow::new(&feed.publisher.stream().id().vhost);
+    let mut conf = Follow::new(&intake.publisher.stream().id().vhost);
     loop {
         if let Some(vhost) = conf.news(&peer.ctx.config) {
             watch.adopt(&vhost.publish);
-            feed.parse_sps = vhost.publish.parse_sps;
+            intake.parse_sps = vhost.publish.parse_sps;
             collect.adopt(&vhost);
         }
         while let Some(event) = peer.poll()? {
             match event {
                 Event::Media(message) => {
                     watch.any = true;
-                    feed.take(message);
+                    intake.take(message.message_type, message.timestamp, message.payload);
                 }
                 Event::Unpublish => return Ok(()),
                 _ => {}
             }
         }
-        feed.publisher.wake();
-        let viewers = feed.publisher.stream().viewers();
+        intake.publisher.wake();
+        let viewers = intake.publisher.stream().viewers();
         watch.note(peer.rtmp.messages_received(), viewers);
         let rest = match peer.drained {
             true => collect.rest(peer.peer.traffic.received(), viewers > 0),
@@ -170,92 +161,5 @@ impl Watchdog {
             return Err(End::Idle(self.idle));
         }
         Ok(())
-    }
-}
-
-/// From RTMP messages to the hub's frames.
-struct Feed {
-    publisher: Publisher,
-    parse_sps: bool,
-    /// Messages nobody could place.
-    strange: u64,
-}
-
-impl Feed {
-    fn take(&mut self, message: Message) {
-        let Message { message_type, timestamp, payload, .. } = message;
-        if message_type == types::DATA {
-            return self.take_data(timestamp, &payload);
-        }
-        match tag::classify(message_type, &payload) {
-            Some(kind) => {
-                if kind.is_header() && payload.len() > MAX_HEADER {
-                    warn!("{}B decoder configuration left out, more than {MAX_HEADER}", payload.len());
-                    return;
-                }
-                if kind.is_header() {
-                    self.describe(kind, &payload);
-                }
-                self.publisher.push(kind, timestamp, payload);
-            }
-            None => self.strange += 1,
-        }
-    }
-
-    /// Metadata is passed on in our name; other script data is not passed on, as in SRS.
-    fn take_data(&mut self, timestamp: u32, payload: &[u8]) {
-        if payload.len() > MAX_HEADER {
-            return warn!("{}B script data left out, more than {MAX_HEADER}", payload.len());
-        }
-        match Metadata::parse(payload) {
-            Ok(metadata) => {
-                info!(
-                    "got metadata, width={}, height={}, audio={}, video={}",
-                    metadata.width().unwrap_or(0),
-                    metadata.height().unwrap_or(0),
-                    metadata.has_audio(),
-                    metadata.has_video()
-                );
-                let payload = metadata.normalised(identity::SERVER, identity::VERSION);
-                self.publisher.push(FrameKind::Metadata, timestamp, payload);
-            }
-            Err(e) => debug!("script data left out: {e}"),
-        }
-    }
-
-    fn describe(&self, kind: FrameKind, payload: &bytes::Bytes) {
-        let bytes = payload.len();
-        if kind == FrameKind::AudioHeader {
-            match mill_media::codec::audio_info(payload) {
-                Some(a) => info!(
-                    "{bytes}B audio sh, codec({}, profile={}, {}channels, {}HZ)",
-                    a.codec.name(),
-                    a.profile,
-                    a.channels,
-                    a.sample_rate
-                ),
-                None => warn!("{bytes}B audio sh, not understood; passed on as it is"),
-            }
-        } else if kind == FrameKind::VideoHeader && self.parse_sps {
-            match mill_media::codec::video_info(payload) {
-                Some(v) => info!(
-                    "{bytes}B video sh, codec({}, profile={}, level={}, {}x{})",
-                    v.codec.name(),
-                    v.profile,
-                    v.level,
-                    v.width,
-                    v.height
-                ),
-                None => warn!("{bytes}B video sh, not understood; passed on as it is"),
-            }
-        }
-    }
-}
-
-impl Drop for Feed {
-    fn drop(&mut self) {
-        if self.strange > 0 {
-            warn!("{} messages were neither audio, video nor metadata and were left out", self.strange);
-        }
     }
 }
