@@ -315,11 +315,13 @@ fn every_file_has_a_test() {
         include_str!("bandwidth.rs"),
         include_str!("casters.rs"),
         include_str!("dvr.rs"),
+        include_str!("edge.rs"),
         include_str!("forward.rs"),
         include_str!("hls.rs"),
         include_str!("hooks.rs"),
         include_str!("programs_examples.rs"),
         include_str!("rtsp.rs"),
+        include_str!("origin_cluster.rs"),
     ];
     let source = [&[here], &with_their_feature[..]].concat().concat();
     for file in std::fs::read_dir(shipped()).unwrap() {

@@ -7,8 +7,9 @@ use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, ki
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
-    access, api_auth, api_system, bandwidth, casters, dash, forward, hds, heartbeat, hls, hls_viewers, hooks,
-    https, httpsound, log, metrics, programs_reload, quit, raw_api, reload, rtsp, statistics_lines,
+    access, api_auth, api_system, bandwidth, casters, dash, edge, forward, hds, heartbeat, hls, hls_viewers,
+    hooks, https, httpsound, log, metrics, origin_cluster, programs_reload, quit, raw_api, reload, rtsp,
+    statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
 use mill_media::flv::demux::Tag;
@@ -408,6 +409,14 @@ const SHOWN: &[(fn(), &str)] = &[
     (hooks::another_configuration_is_for_the_next_event,
         "vhost.http_hooks.enabled vhost.http_hooks.on_connect vhost.http_hooks.on_close vhost.http_hooks.on_publish \
          vhost.http_hooks.on_unpublish vhost.http_hooks.on_play vhost.http_hooks.on_stop vhost.http_hooks.timeout"),
+    (
+        edge::a_reload_counts_for_the_next_pull,
+        "vhost.cluster.origin vhost.cluster.vhost vhost.cluster.debug_srs_upnode vhost.cluster.protocol \
+         vhost.cluster.follow_client vhost.cluster.token_traverse",
+    ),
+    (edge::streams_are_spread_or_stay_where_they_are, "vhost.cluster.origin_order"),
+    (edge::a_reload_changes_how_long_is_waited, "vhost.cluster.pull_linger vhost.cluster.pull_give_up"),
+    (origin_cluster::a_reload_counts_for_the_next_player, "vhost.cluster.origin_cluster vhost.cluster.coworkers"),
     (forward::a_reload_starts_and_stops_single_ones, "vhost.forward.enabled vhost.forward.destination"),
     (forward::a_backend_says_where_to, "vhost.forward.backend"),
     (forward::over_tls_with_a_certificate_of_ones_own, "vhost.forward.ca"),
@@ -460,7 +469,6 @@ const NOT_THERE_YET: &[&str] = &[
     "http_server.dir",
     "srt_server",
     "rtc_server",
-    "vhost.cluster",
     "vhost.http_static",
     "vhost.http_hooks.on_dvr",
     "vhost.dvr",
