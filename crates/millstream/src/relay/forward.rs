@@ -257,7 +257,7 @@ impl Running {
         let status = Arc::new(Mutex::new(status));
         let (stop, stopped) = oneshot::channel();
         let id = tasks.next_id();
-        let mut args = super::introduction(true, id);
+        let mut args = super::introduction(vhost.cluster.debug_srs_upnode, id);
         source.via.tell(&mark, &mut args);
         let task = Task {
             shared: shared.clone(),
