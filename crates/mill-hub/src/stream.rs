@@ -187,6 +187,8 @@ pub struct Stream {
     viewers: AtomicUsize,
     /// The first viewer came, or the last one left.
     crowd: Notify,
+    /// Taps with viewers behind them.
+    live_taps: AtomicUsize,
     inner: Mutex<Inner>,
 }
 
@@ -218,6 +220,7 @@ impl Stream {
             counters: Counters::default(),
             viewers: AtomicUsize::new(0),
             crowd: Notify::new(),
+            live_taps: AtomicUsize::new(0),
             inner: Mutex::new(Inner {
                 live: false,
                 timeline: Timeline::new(options.jitter),
@@ -255,6 +258,19 @@ impl Stream {
     /// [`Self::viewers`] then. For one task, which gets the stream from elsewhere as long as it is wanted.
     pub async fn crowd_changed(&self) {
         self.crowd.notified().await;
+    }
+
+    /// Viewers, and other servers that have it from here for theirs.
+    pub fn audience(&self) -> usize {
+        self.viewers() + self.live_taps.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn live_tap_comes(&self) {
+        self.live_taps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn live_tap_goes(&self) {
+        self.live_taps.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// What it has seen.

@@ -73,13 +73,31 @@ impl Outlet {
 
     fn attach(&self, options: TapOptions, live: bool) -> Option<Tap> {
         let line = Arc::new(Line::new(options, live));
-        self.stream.attach(self.publish, &line).then_some(Tap(line))
+        let audience = live.then(|| Audience::new(&self.stream));
+        self.stream.attach(self.publish, &line).then_some(Tap(line, audience))
     }
 }
 
 /// The receiving end.
 #[derive(Debug)]
-pub struct Tap(Arc<Line>);
+pub struct Tap(Arc<Line>, #[expect(dead_code, reason = "counts while it is there")] Option<Audience>);
+
+/// Counts one among those for whom a stream is read without rests.
+#[derive(Debug)]
+struct Audience(Arc<Stream>);
+
+impl Audience {
+    fn new(stream: &Arc<Stream>) -> Self {
+        stream.live_tap_comes();
+        Self(stream.clone())
+    }
+}
+
+impl Drop for Audience {
+    fn drop(&mut self) {
+        self.0.live_tap_goes();
+    }
+}
 
 impl Tap {
     /// Waits until there is something and takes all of it; `false` when nothing more will come.

@@ -23,6 +23,8 @@ pub mod code {
     pub const PUBLISH_BAD_NAME: &str = "NetStream.Publish.BadName";
     /// Publishing was refused.
     pub const PUBLISH_DENIED: &str = "NetStream.Publish.Denied";
+    /// What was going on cannot go on.
+    pub const FAILED: &str = "NetStream.Failed";
     /// Publishing has ended.
     pub const UNPUBLISH_SUCCESS: &str = "NetStream.Unpublish.Success";
     /// The play list was emptied.

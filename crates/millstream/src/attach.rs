@@ -24,9 +24,19 @@ use crate::output::dvr::{self, Recordings};
 use crate::output::hls;
 use crate::output::package::{self, Channels};
 use crate::relay::forward::{self, Forwards};
+use crate::relay::uplink::Agreed;
 use crate::relay::via::Via;
 use crate::reload::Config;
 use crate::tasks::Tasks;
+
+/// What was arranged with other servers before a publisher was let in.
+#[derive(Default)]
+pub(crate) struct Arranged {
+    /// What the backend of forwards said.
+    pub(crate) answer: Option<forward::Answer>,
+    /// The origin that takes the stream of an edge.
+    pub(crate) origin: Option<Agreed>,
+}
 
 /// A publish, as outputs see it.
 #[derive(Debug)]
@@ -69,6 +79,8 @@ struct Entry {
     dash: Option<package::Running<dash::Packager>>,
     hds: Option<package::Running<hds::Packager>>,
     forwards: Vec<forward::Running>,
+    /// The way to the origin, on an edge.
+    uplink: Option<forward::Running>,
     /// What the backend of forwards said.
     answer: Option<forward::Answer>,
     asking: Option<forward::Asking>,
@@ -150,9 +162,9 @@ impl Entry {
             }
             _ => return self.ask(vhost, outputs),
         };
-        self.forwards.retain(|running| wanted.contains(running.destination()) && running.goes_on_under(conf));
+        self.forwards.retain(|running| running.goes_on_under(conf, wanted));
         for destination in wanted {
-            if self.forwards.iter().all(|running| running.destination() != destination) {
+            if !self.forwards.iter().any(|running| running.goes_to(destination)) {
                 let (shared, source) = (&outputs.forwards, &self.source);
                 let running = forward::Running::start(shared, &outputs.tasks, source, vhost, destination);
                 self.forwards.extend(running);
@@ -176,8 +188,8 @@ impl Entry {
 pub(crate) struct Forwarded {
     pub(crate) stream: StreamId,
     pub(crate) client: u64,
-    /// Where to, without secrets.
-    pub(crate) url: String,
+    /// `forward`, or `origin` for a publisher of an edge.
+    pub(crate) kind: &'static str,
     pub(crate) status: forward::Status,
 }
 
@@ -217,18 +229,30 @@ impl Outputs {
         &self.tasks
     }
 
-    /// A publish has begun; `answer` is that of the backend, if there is one.
-    pub(crate) fn begin(&self, config: &Config, source: Source, answer: Option<forward::Answer>) -> Attached {
+    /// A publish has begun.
+    pub(crate) fn begin(
+        &self,
+        config: &Config,
+        vhost: &Vhost,
+        source: Source,
+        arranged: Arranged,
+    ) -> Attached {
         let client = source.peer.id;
         let programs = Beside::new(&self.children, source.stream());
+        let source = Arc::new(source);
+        let Arranged { answer, origin } = arranged;
+        let uplink =
+            origin.map(|agreed| forward::Running::up(&self.forwards, &self.tasks, &source, vhost, agreed));
+        let watched = uplink.as_ref().map(forward::Running::watched);
         let mut entry = Entry {
-            source: Arc::new(source),
+            source,
             record: None,
             recording: None,
             dash: None,
             hds: None,
             hls: None,
             forwards: Vec::new(),
+            uplink,
             answer,
             asking: None,
             programs,
@@ -236,7 +260,7 @@ impl Outputs {
         let mut table = self.table.lock();
         entry.settle(config, self);
         table.insert(client, entry);
-        Attached { outputs: self.clone(), client }
+        Attached { outputs: self.clone(), client, watched }
     }
 
     /// These vhosts were changed by a reload, which has exchanged the configuration.
@@ -289,12 +313,14 @@ impl Outputs {
     pub(crate) fn forwarded(&self) -> Vec<Forwarded> {
         let table = self.table.lock();
         let all = table.iter().flat_map(|(&client, entry)| {
-            entry.forwards.iter().map(move |running| Forwarded {
+            let of_kind = move |kind, running: &forward::Running| Forwarded {
                 stream: entry.source.stream().clone(),
                 client,
-                url: running.url().to_owned(),
+                kind,
                 status: running.status(),
-            })
+            };
+            let up = entry.uplink.iter().map(move |running| of_kind("origin", running));
+            up.chain(entry.forwards.iter().map(move |running| of_kind("forward", running)))
         });
         all.collect()
     }
@@ -315,6 +341,14 @@ impl Outputs {
 pub(crate) struct Attached {
     outputs: Outputs,
     client: u64,
+    watched: Option<forward::Watched>,
+}
+
+impl Attached {
+    /// Whether the publish has to end: no origin takes it any more.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.watched.as_ref().is_some_and(forward::Watched::is_lost)
+    }
 }
 
 impl Drop for Attached {

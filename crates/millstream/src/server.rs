@@ -36,6 +36,7 @@ use crate::process::{self, Daemon, Inherited, Process};
 use crate::relay::coworkers::Coworkers;
 use crate::relay::dial::Dialer;
 use crate::relay::edge::Edge;
+use crate::relay::edge::origins::Origins;
 use crate::relay::forward::Forwards;
 use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
@@ -175,7 +176,9 @@ async fn serve(
     let shelf = Shelf::new(seed, &metrics);
     let config = Config::new(snapshot, tree);
     let dialer = Arc::new(Dialer::new(seed));
-    let forwards = Forwards::new(dialer.clone(), hooks.clone(), identity.clone(), seed, &metrics);
+    let origins: Arc<Origins> = Arc::default();
+    let forwards =
+        Forwards::new(dialer.clone(), origins.clone(), hooks.clone(), identity.clone(), seed, &metrics);
     let recordings = Recordings::new(hooks.clone(), &metrics);
     let connections = Arc::new(Connections::new(max_connections));
     let clients = Clients::new(identity.clone());
@@ -189,7 +192,7 @@ async fn serve(
     let ingress = Figures::new(&metrics);
     let (reload, requests) = reload::channel();
     let context = Arc::new_cyclic(|context| Context {
-        edge: Edge::new(context.clone()),
+        edge: Edge::new(context.clone(), origins),
         coworkers: Coworkers::new(dialer.clone()),
         usage: stats::Usage::new(),
         identity: identity.clone(),

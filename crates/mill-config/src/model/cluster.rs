@@ -28,6 +28,8 @@ super::block! {
         linger: Duration = "pull_linger",
         /// How long players wait for an origin that has the stream; zero for ever.
         give_up: Duration = "pull_give_up",
+        /// How long a publisher goes on without an origin that takes its stream.
+        push_give_up: Duration = "push_give_up",
         /// Players of streams that are not here are sent to the origin that has them.
         origin_cluster: bool = "origin_cluster",
         /// HTTP APIs of the other origins, `host:port`.

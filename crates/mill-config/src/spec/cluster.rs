@@ -17,6 +17,7 @@ pub(super) const CLUSTER: &[Row] = &[
     row("origin_order", Word(&["round_robin", "hash"], ReadAs("round_robin")), "round_robin", Implemented, NewSessions, "Which origin of an edge is asked first: the next one for each stream, or always the same one for a stream."),
     row("pull_linger", Float(Seconds), "3", Implemented, NewSessions, "How long an edge keeps a stream after its last player has gone."),
     row("pull_give_up", Float(Seconds), "60", Implemented, NewSessions, "Players of an edge are sent away when no origin has given anything of the stream for so long; 0 lets them wait, as SRS does."),
+    row("push_give_up", Float(Seconds), "30", Implemented, NewSessions, "A publisher of an edge is sent away when no origin has taken its stream for so long.").clamped(1.0, 3600.0),
     row("debug_srs_upnode", BoolOn, "on", Implemented, NewSessions, "Tell the origin our version, process and connection id."),
     row("origin_cluster", BoolOff, "off", Implemented, NewSessions, "Send players on to the origin that has the stream."),
     row("coworkers", List, "", Implemented, NewSessions, "HTTP APIs of the other origins, `host:port`.").example("127.0.0.1:9091 127.0.0.1:9092"),

@@ -19,9 +19,11 @@ struct Forward {
     stream: String,
     /// The id of the client that publishes.
     cid: String,
+    /// `forward`, or `origin`: a publisher of an edge, whose stream is brought to the origin.
+    kind: &'static str,
     /// Where to. Values of parameters, and stream names that are not made of its own, are not shown.
     url: String,
-    /// `connecting`, `sending`, or `waiting` for the next attempt.
+    /// `connecting`, `sending`, `waiting` for the next attempt, or `lost`: no origin has taken it for too long.
     state: &'static str,
     /// Connections that were accepted.
     connections: u64,
@@ -35,13 +37,14 @@ struct Forward {
 
 impl From<Forwarded> for Forward {
     fn from(forwarded: Forwarded) -> Self {
-        let Forwarded { stream, client, url, status } = forwarded;
+        let Forwarded { stream, client, kind, status } = forwarded;
         Self {
             vhost: stream.vhost,
             app: stream.app,
             stream: stream.name,
             cid: client.to_string(),
-            url,
+            kind,
+            url: status.url,
             state: status.state.name(),
             connections: status.connections,
             send_bytes: status.sent,
@@ -53,6 +56,6 @@ impl From<Forwarded> for Forward {
 
 pub(super) fn get(asked: &Asked<'_>) -> Answer {
     let mut forwarded = asked.ctx.outputs.forwarded();
-    forwarded.sort_by(|a, b| (&a.stream, &a.url).cmp(&(&b.stream, &b.url)));
+    forwarded.sort_by(|a, b| (&a.stream, &a.status.url).cmp(&(&b.stream, &b.status.url)));
     Answer::ok(asked.ctx, &Forwards { forwards: forwarded.into_iter().map(Forward::from).collect() })
 }

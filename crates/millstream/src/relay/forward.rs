@@ -34,10 +34,13 @@ use tracing::{debug, info, warn};
 use super::backoff::Backoff;
 use super::client::{self, Outgoing};
 use super::dial::Dialer;
+use super::edge::origins::Origins;
 use super::feed::{Meter, feed, waiting};
 use super::target::{Server, Target};
+use super::uplink::{Agreed, Uplink};
 use super::via;
 use crate::attach::Source;
+use crate::clients::Peer;
 use crate::hook::{Hooks, Subject};
 use crate::identity::Identity;
 use crate::log::Redacted;
@@ -55,7 +58,9 @@ const MAX_REASON: usize = 256;
 
 /// What all forwards of a server share.
 pub(crate) struct Forwards {
-    dialer: Arc<Dialer>,
+    pub(super) dialer: Arc<Dialer>,
+    /// Those of edges.
+    pub(super) origins: Arc<Origins>,
     hooks: Arc<Hooks>,
     identity: Arc<Identity>,
     /// A number of this start that no other has.
@@ -76,6 +81,7 @@ struct Figures {
 impl Forwards {
     pub(crate) fn new(
         dialer: Arc<Dialer>,
+        origins: Arc<Origins>,
         hooks: Arc<Hooks>,
         identity: Arc<Identity>,
         run: u64,
@@ -103,7 +109,7 @@ impl Forwards {
             "Frames left out because a destination was too slow",
             figures.lost.clone(),
         );
-        Self { dialer, hooks, identity, run, figures }
+        Self { dialer, origins, hooks, identity, run, figures }
     }
 
     /// The mark of a stream's vhost, on the way of what it has sent on.
@@ -190,6 +196,8 @@ impl Asking {
 /// How a forward stands.
 #[derive(Debug, Clone)]
 pub(crate) struct Status {
+    /// Where to, without secrets.
+    pub(crate) url: String,
     pub(crate) state: State,
     /// Connections that were accepted.
     pub(crate) connections: u64,
@@ -207,6 +215,8 @@ pub(crate) enum State {
     Sending,
     /// For the next attempt.
     Waiting,
+    /// No origin has taken it for too long: the publisher is to be sent away.
+    Lost,
 }
 
 impl State {
@@ -216,15 +226,16 @@ impl State {
             Self::Connecting => "connecting",
             Self::Sending => "sending",
             Self::Waiting => "waiting",
+            Self::Lost => "lost",
         }
     }
 }
 
 /// A forward that runs; dropping it ends it.
 pub(crate) struct Running {
-    destination: Destination,
+    /// `None`: to the origins of an edge.
+    destination: Option<Destination>,
     ca: PathBuf,
-    url: String,
     status: Arc<Mutex<Status>>,
     _stop: oneshot::Sender<()>,
 }
@@ -252,44 +263,90 @@ impl Running {
             }
         };
         let url = shown(destination, &target);
-        let status =
-            Status { state: State::Connecting, connections: 0, sent: 0, lost: 0, error: String::new() };
-        let status = Arc::new(Mutex::new(status));
-        let (stop, stopped) = oneshot::channel();
         let id = tasks.next_id();
         let mut args = super::introduction(vhost.cluster.debug_srs_upnode, id);
         source.via.tell(&mark, &mut args);
+        let running =
+            Self::spawn(shared, tasks, id, source, vhost, Way::To(target), url, options(vhost, args));
+        Some(Self { destination: Some(destination.clone()), ..running })
+    }
+
+    /// Goes on with what an origin has agreed to take.
+    pub(crate) fn up(
+        shared: &Arc<Forwards>,
+        tasks: &Tasks,
+        source: &Arc<Source>,
+        vhost: &Vhost,
+        agreed: Agreed,
+    ) -> Self {
+        let Agreed { uplink, options } = agreed;
+        let url = uplink.to_string();
+        Self::spawn(shared, tasks, tasks.next_id(), source, vhost, Way::Up(uplink), url, options)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what both kinds have in common")]
+    fn spawn(
+        shared: &Arc<Forwards>,
+        tasks: &Tasks,
+        id: u64,
+        source: &Arc<Source>,
+        vhost: &Vhost,
+        way: Way,
+        url: String,
+        options: client::Options,
+    ) -> Self {
+        let status = Arc::new(Mutex::new(Status {
+            url: url.clone(),
+            state: State::Connecting,
+            connections: 0,
+            sent: 0,
+            lost: 0,
+            error: String::new(),
+        }));
+        let (stop, stopped) = oneshot::channel();
         let task = Task {
             shared: shared.clone(),
             source: source.clone(),
-            target,
-            url: url.clone(),
-            options: options(vhost, args),
+            way,
+            url,
+            options,
             waiting: waiting(vhost),
             status: status.clone(),
             backoff: Backoff::new(id),
         };
         tasks.spawn(id, task.run(stopped));
-        let (destination, ca) = (destination.clone(), vhost.forward.ca.clone());
-        Some(Self { destination, ca, url, status, _stop: stop })
+        Self { destination: None, ca: vhost.forward.ca.clone(), status, _stop: stop }
     }
 
-    pub(crate) fn destination(&self) -> &Destination {
-        &self.destination
+    /// Whether it sends there.
+    pub(crate) fn goes_to(&self, destination: &Destination) -> bool {
+        self.destination.as_ref() == Some(destination)
     }
 
     /// Whether it goes on as it is under this configuration.
-    pub(crate) fn goes_on_under(&self, conf: &model::Forward) -> bool {
-        !self.destination.tls || self.ca == conf.ca
+    pub(crate) fn goes_on_under(&self, conf: &model::Forward, wanted: &[Destination]) -> bool {
+        let destination = self.destination.as_ref();
+        destination.is_some_and(|to| wanted.contains(to) && (!to.tls || self.ca == conf.ca))
     }
 
-    /// Where to, without secrets.
-    pub(crate) fn url(&self) -> &str {
-        &self.url
+    /// Which publishers may ask at any time: whether the origins are lost.
+    pub(crate) fn watched(&self) -> Watched {
+        Watched(self.status.clone())
     }
 
     pub(crate) fn status(&self) -> Status {
         self.status.lock().clone()
+    }
+}
+
+/// A look at the origin's end of a publish.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched(Arc<Mutex<Status>>);
+
+impl Watched {
+    /// No origin has taken the stream for too long.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.0.lock().state == State::Lost
     }
 }
 
@@ -308,7 +365,8 @@ fn target(destination: &Destination, source: &Source) -> Result<Target, mill_rtm
     let server = Server { host: host.clone(), port: *port, tls: *tls };
     let own = source.stream();
     let Some(app) = app else {
-        return Ok(Target::new(server, &vhost(source), &own.app, &own.name, &source.param));
+        let vhost = called_vhost(own, &source.peer);
+        return Ok(Target::new(server, &vhost, &own.app, &own.name, &source.param));
     };
     let named = |template: &str| {
         template.replace("[vhost]", &own.vhost).replace("[app]", &own.app).replace("[stream]", &own.name)
@@ -325,12 +383,11 @@ fn target(destination: &Destination, source: &Source) -> Result<Target, mill_rtm
 }
 
 /// The vhost that is told: for the default one the name its publisher has called, if that was a name.
-fn vhost(source: &Source) -> String {
-    let own = &source.stream().vhost;
-    let called = url::resolve(&source.peer.tc_url, "").map(|asked| asked.vhost).unwrap_or_default();
+pub(super) fn called_vhost(stream: &StreamId, peer: &Peer) -> String {
+    let called = url::resolve(&peer.tc_url, "").map(|asked| asked.vhost).unwrap_or_default();
     let address =
         |host: &str| host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok() || host.is_empty();
-    if own == DEFAULT_VHOST && !address(&called) { called } else { own.clone() }
+    if stream.vhost == DEFAULT_VHOST && !address(&called) { called } else { stream.vhost.clone() }
 }
 
 /// A destination for people. A stream name that is not made of the stream's own may be a key of somebody's account.
@@ -349,7 +406,7 @@ fn shown(destination: &Destination, target: &Target) -> String {
 struct Task {
     shared: Arc<Forwards>,
     source: Arc<Source>,
-    target: Target,
+    way: Way,
     /// For people.
     url: String,
     options: client::Options,
@@ -358,11 +415,24 @@ struct Task {
     backoff: Backoff,
 }
 
+/// Where a stream goes.
+enum Way {
+    To(Target),
+    /// To one of the origins of an edge; the publisher must not go on for long without.
+    Up(Box<Uplink>),
+}
+
 impl Task {
     async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let _counted = Counted::new(&self.shared.figures.running);
         while let Err(e) = self.send(&mut stop).await {
             let pause = self.failed(&e);
+            if let Way::Up(uplink) = &self.way
+                && uplink.gives_up(Instant::now())
+            {
+                self.status.lock().state = State::Lost;
+                break;
+            }
             tokio::select! {
                 () = tokio::time::sleep(pause) => {}
                 _ = &mut stop => break,
@@ -375,20 +445,32 @@ impl Task {
     /// Connects and sends until the stream ends or somebody says stop.
     async fn send(&mut self, stop: &mut oneshot::Receiver<()>) -> Result<(), client::Error> {
         self.status.lock().state = State::Connecting;
+        let opened = async {
+            match &mut self.way {
+                Way::To(target) => Outgoing::open(&self.shared.dialer, target, &self.options).await,
+                Way::Up(uplink) => uplink.open(&self.shared.dialer, &self.options).await,
+            }
+        };
         let mut out = tokio::select! {
             // In a box: it is large, and this is part of the task for as long as it sends.
-            opened = Box::pin(Outgoing::open(&self.shared.dialer, &self.target, &self.options)) => opened?,
+            opened = Box::pin(opened) => opened?,
             _ = &mut *stop => return Ok(()),
         };
         let Some(mut tap) = self.source.outlet.live_tap(self.waiting.clone()) else {
             out.close().await;
             return Ok(());
         };
+        if let Way::Up(uplink) = &self.way {
+            self.url = uplink.to_string();
+        }
         let _counted = self.connected();
         let begun = Instant::now();
         let ended = feed(&mut tap, &mut out, stop, &*self).await;
         if begun.elapsed() >= GOOD {
             self.backoff.reset();
+        }
+        if let Way::Up(uplink) = &mut self.way {
+            uplink.ended(Instant::now());
         }
         ended?;
         out.close().await;
@@ -399,6 +481,7 @@ impl Task {
         let mut status = self.status.lock();
         status.state = State::Sending;
         status.connections += 1;
+        status.url.clone_from(&self.url);
         status.error.clear();
         info!("forward publish url {}, stream={}", self.url, self.source.stream());
         Counted::new(&self.shared.figures.sending)

@@ -8,6 +8,7 @@
 //! - [`edge`]: streams that come from an origin while somebody watches them.
 //! - [`coworkers`]: which other origin has a stream.
 //! - [`forward`]: copies of a published stream for other servers; [`via`] keeps them from going in circles.
+//! - [`uplink`]: the same for publishers of an edge, whose streams are at home at the origin.
 //! - [`push`]: the same as a handle that takes frames and never waits, with a task behind it.
 //!
 //! ```text
@@ -29,6 +30,7 @@ mod introduce;
 #[allow(dead_code, reason = "what stream casters build on")]
 pub(crate) mod push;
 pub(crate) mod target;
+pub(crate) mod uplink;
 pub(crate) mod via;
 mod web;
 

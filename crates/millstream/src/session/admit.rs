@@ -16,11 +16,12 @@ use mill_media::frame::Millis;
 
 use super::Context;
 use crate::access;
-use crate::attach::{Attached, Source};
+use crate::attach::{Arranged, Attached, Source};
 use crate::clients::{Kind, Peer, Presence};
 use crate::fanout::Pace;
 use crate::hook::{Action, Failure, Farewell, Subject};
 use crate::relay::edge::{self, Supply};
+use crate::relay::uplink;
 use crate::relay::via::Via;
 
 /// What somebody asks for. The names are those of the URL.
@@ -88,6 +89,11 @@ pub(crate) enum Refusal {
     NotAllowed,
     #[error("the vhost has no access rules")]
     NoRules,
+    /// Of an edge's stream.
+    #[error("the stream already has a publisher at the origin")]
+    BusyOrigin,
+    #[error("no origin answers")]
+    NoOrigin,
     /// With SRS's number for what went wrong; the peer hears no more than that.
     #[error("refused")]
     Callback(u32),
@@ -99,9 +105,10 @@ impl Refusal {
         match self {
             Self::NoVhost | Self::VhostDisabled => 2014,
             Self::NoName => 2051,
-            Self::Busy | Self::Circle => 1028,
+            Self::Busy | Self::Circle | Self::BusyOrigin => 1028,
             Self::Origin => 3067,
             Self::Nowhere => 3090,
+            Self::NoOrigin => 1018,
             Self::Referer => 2015,
             Self::Denied => 1053,
             Self::NotAllowed | Self::NoRules => 1054,
@@ -130,12 +137,11 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
     let confirmed = match confirm(ctx, &vhost) {
         Ok(vhost) => {
             let subject = Subject { peer, stream: &stream, param: &param };
-            let asked = ctx.outputs.forwards.ask(&vhost, &subject).await;
-            asked.map(|answer| (vhost, answer)).map_err(Refusal::Callback)
+            arrange(ctx, &vhost, &subject, &via).await.map(|arranged| (vhost, arranged))
         }
         Err(refusal) => Err(refusal),
     };
-    let (vhost, answer) = match confirmed {
+    let (vhost, arranged) = match confirmed {
         Ok(confirmed) => confirmed,
         Err(refusal) => {
             // The name is free before anybody hears that it is over.
@@ -145,8 +151,24 @@ pub(crate) async fn publish(ctx: &Context, peer: &Peer, request: Request) -> Res
     };
     publisher.stream().reconfigure(&stream_options(&vhost));
     let source = Source { outlet: publisher.outlet(), peer: peer.clone(), param, via };
-    let attached = ctx.outputs.begin(&ctx.config, source, answer);
+    let attached = ctx.outputs.begin(&ctx.config, &vhost, source, arranged);
     Ok(Publishing { vhost, publisher, attached, presence })
+}
+
+/// Speaks with other servers about a publisher: they may know a reason why not.
+async fn arrange(
+    ctx: &Context,
+    vhost: &Vhost,
+    subject: &Subject<'_>,
+    via: &Via,
+) -> Result<Arranged, Refusal> {
+    let forwards = &ctx.outputs.forwards;
+    let answer = forwards.ask(vhost, subject).await.map_err(Refusal::Callback)?;
+    let origin = match vhost.cluster.is_edge() {
+        true => Some(uplink::agree(forwards, vhost, subject, via).await?),
+        false => None,
+    };
+    Ok(Arranged { answer, origin })
 }
 
 /// Lets a viewer in.

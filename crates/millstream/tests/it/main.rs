@@ -23,6 +23,7 @@ mod documents;
 mod dvr;
 mod dvr_disk;
 mod edge;
+mod edge_publish;
 mod enhanced;
 mod forward;
 mod gop_cache;

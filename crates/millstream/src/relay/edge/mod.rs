@@ -18,7 +18,7 @@
 //! The configuration is read each time origins are asked. Bounded: a pull has one connection to each origin at most;
 //! pulls by the streams that are watched.
 
-mod origins;
+pub(crate) mod origins;
 pub(crate) mod token;
 mod upstream;
 
@@ -41,7 +41,7 @@ use super::client::Error;
 use super::introduction;
 use super::target::Server;
 use super::via::Via;
-use crate::attach::{Attached, Source};
+use crate::attach::{Arranged, Attached, Source};
 use crate::clients::{Kind, Peer, Traffic};
 use crate::log::Redacted;
 use crate::session::Context;
@@ -60,13 +60,13 @@ const MAX_SILENT: Duration = Duration::from_secs(40);
 /// A source that has sent for so long is a good one.
 const PROVEN: Duration = Duration::from_secs(10);
 
-/// Somebody else publishes the name here; looked at again after this time.
+/// Somebody publishes the stream here, at the edge itself; looked at again after this time.
 const BUSY: Duration = Duration::from_secs(1);
 
 /// The pulls of a server.
 pub(crate) struct Edge {
     ctx: Weak<Context>,
-    origins: Origins,
+    origins: Arc<Origins>,
     table: Mutex<HashMap<StreamId, Supply>>,
 }
 
@@ -88,8 +88,8 @@ impl Supply {
 }
 
 impl Edge {
-    pub(crate) fn new(ctx: Weak<Context>) -> Self {
-        Self { ctx, origins: Origins::default(), table: Mutex::default() }
+    pub(crate) fn new(ctx: Weak<Context>, origins: Arc<Origins>) -> Self {
+        Self { ctx, origins, table: Mutex::default() }
     }
 
     /// Sees to it that a stream somebody watches comes from an origin, if its vhost is an edge. Call it after
@@ -223,6 +223,17 @@ impl Pull {
         let mut heard = Instant::now();
         let mut before: Option<Server> = None;
         loop {
+            let elsewhere = async {
+                // A publisher of this edge: the origin has it from here.
+                while self.publish.is_none() && stream.is_live() {
+                    sleep(BUSY).await;
+                    heard = Instant::now();
+                }
+            };
+            tokio::select! {
+                () = elsewhere => {}
+                () = &mut deserted => return End::Deserted,
+            }
             let config = self.ctx.config.load_full();
             let Some(vhost) = find(&config, &stream.id().vhost).filter(|vhost| vhost.cluster.is_edge())
             else {
@@ -384,7 +395,7 @@ impl Pull {
         let supply = self.ctx.clients.supply(peer.clone(), kind, id.clone(), self.viewer);
         let (param, via) = (self.param.clone(), Via::default());
         let source = Source { outlet: publisher.outlet(), peer, param, via };
-        let attached = self.ctx.outputs.begin(&self.ctx.config, source, None);
+        let attached = self.ctx.outputs.begin(&self.ctx.config, vhost, source, Arranged::default());
         info!("edge change from 100 to state 101 (pull). url={}", admit::stream_url(id));
         let intake = Intake::new(publisher, vhost.publish.parse_sps);
         Some(Publish { intake, _attached: attached, traffic, _supply: supply })

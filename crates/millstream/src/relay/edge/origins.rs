@@ -28,9 +28,9 @@ const DOWN: Duration = Duration::from_secs(10);
 /// Origins known to be unreachable; more are not remembered. Lists have some dozens.
 const MAX_DOWN: usize = 1000;
 
-/// What all pulls know.
-#[derive(Default)]
-pub(super) struct Origins {
+/// What all pulls know, and publishers of edges.
+#[derive(Debug, Default)]
+pub(crate) struct Origins {
     next: AtomicUsize,
     /// Until when they come last.
     down: Mutex<HashMap<Server, Instant>>,
@@ -39,6 +39,11 @@ pub(super) struct Origins {
 impl Origins {
     /// The origins of a vhost in the order in which a stream asks them.
     pub(super) fn roster(&self, conf: &Cluster, protocol: Protocol, stream: &StreamId) -> Roster {
+        Roster::new(self.in_order(conf, protocol, stream), Instant::now())
+    }
+
+    /// The same, for who asks one after the other.
+    pub(crate) fn in_order(&self, conf: &Cluster, protocol: Protocol, stream: &StreamId) -> Vec<Server> {
         let mut servers: Vec<Server> = Vec::new();
         for text in &conf.origins {
             match parse(text, protocol) {
@@ -60,11 +65,11 @@ impl Origins {
         let down = self.down.lock();
         servers.sort_by_key(|server| down.get(server).is_some_and(|until| *until > now));
         drop(down);
-        Roster::new(servers, now)
+        servers
     }
 
     /// An origin could not be reached.
-    pub(super) fn lost(&self, server: &Server) {
+    pub(crate) fn lost(&self, server: &Server) {
         let now = Instant::now();
         let mut down = self.down.lock();
         if down.len() >= MAX_DOWN {
@@ -76,7 +81,7 @@ impl Origins {
     }
 
     /// An origin has answered.
-    pub(super) fn found(&self, server: &Server) {
+    pub(crate) fn found(&self, server: &Server) {
         self.down.lock().remove(server);
     }
 }

@@ -99,13 +99,14 @@ pub(super) fn refused(refusal: Refusal) -> Response<Reply> {
         Refusal::NoVhost | Refusal::VhostDisabled | Refusal::NoName | Refusal::Nowhere => {
             StatusCode::NOT_FOUND
         }
-        Refusal::Busy | Refusal::Circle => StatusCode::CONFLICT,
+        Refusal::Busy | Refusal::Circle | Refusal::BusyOrigin => StatusCode::CONFLICT,
         Refusal::Referer
         | Refusal::Denied
         | Refusal::NotAllowed
         | Refusal::NoRules
         | Refusal::Origin
         | Refusal::Callback(_) => StatusCode::FORBIDDEN,
+        Refusal::NoOrigin => StatusCode::BAD_GATEWAY,
     };
     text(status, "text/plain; charset=utf-8", format!("{refusal}\n"))
 }

@@ -56,6 +56,8 @@ pub(super) enum End {
     Silent(Duration),
     #[error("nobody has watched for {0:?}")]
     Idle(Duration),
+    #[error("no origin has taken the stream for too long")]
+    OriginLost,
     #[error("the peer does not read")]
     NotReading,
     #[error("no origin has the stream")]
@@ -80,6 +82,7 @@ impl End {
             Self::Redirected => 2997,
             Self::DurationOver => 2019,
             Self::Idle(_) => 2056,
+            Self::OriginLost => 1018,
         }
     }
 }
@@ -387,7 +390,7 @@ impl Connection {
 
     /// Tells a publisher why not, in words its software understands, before the connection closes.
     async fn refuse_publish(&mut self, refusal: Refusal) -> End {
-        let busy = matches!(refusal, Refusal::Busy | Refusal::Circle);
+        let busy = matches!(refusal, Refusal::Busy | Refusal::Circle | Refusal::BusyOrigin);
         let code = if busy { code::PUBLISH_BAD_NAME } else { code::PUBLISH_DENIED };
         self.rtmp.reject_publish(code, &refusal.to_string());
         self.close(refusal.into()).await

@@ -7,12 +7,13 @@
 use std::time::{Duration, Instant};
 
 use mill_config::model;
-use mill_rtmp::command::Publish;
+use mill_rtmp::command::{Publish, code};
 use mill_rtmp::session::server::{Event, Style};
 use tracing::info;
 
 use super::collect::Collect;
 use super::{Connection, End, Waited};
+use crate::attach::Attached;
 use crate::clients::Kind;
 use crate::reload::Follow;
 use crate::session::admit::{self, Publishing};
@@ -31,7 +32,7 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
     let asked = match peer.request(&request.stream_name, kind) {
         Ok(asked) => asked,
         Err(end) => {
-            peer.rtmp.reject_publish(mill_rtmp::command::code::PUBLISH_DENIED, &end.to_string());
+            peer.rtmp.reject_publish(code::PUBLISH_DENIED, &end.to_string());
             return Err(peer.close(end).await);
         }
     };
@@ -42,7 +43,8 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
     };
     peer.rtmp.accept_publish();
     let conf = &vhost.publish;
-    info!("source url={}, is_edge=0", admit::stream_url(publisher.stream().id()));
+    let is_edge = u8::from(vhost.cluster.is_edge());
+    info!("source url={}, is_edge={is_edge}", admit::stream_url(publisher.stream().id()));
     info!(
         "start publish mr={}/{}, p1stpt={}, pnt={}, tcp_nodelay=1",
         u8::from(conf.merged_read),
@@ -62,7 +64,7 @@ pub(super) async fn run(peer: &mut Connection, request: Publish, style: Style) -
     };
     let ctx = peer.ctx.clone();
     let collect = Collect::new(&ctx.publishers, &ctx.fanout, &vhost);
-    let ended = follow(peer, intake, &mut watch, collect).await;
+    let ended = follow(peer, intake, &mut watch, collect, &attached).await;
     drop(attached);
     drop(presence);
     info!("cleanup when unpublish");
@@ -74,6 +76,7 @@ async fn follow(
     mut intake: Intake,
     watch: &mut Watchdog,
     mut collect: Collect<'_>,
+    attached: &Attached,
 ) -> Result<(), End> {
     let mut conf = Follow::new(&intake.publisher.stream().id().vhost);
     loop {
@@ -81,6 +84,13 @@ async fn follow(
             watch.adopt(&vhost.publish);
             intake.parse_sps = vhost.publish.parse_sps;
             collect.adopt(&vhost);
+        }
+        if attached.is_lost() {
+            // Before it closes: viewers here need not wait for that.
+            drop(intake);
+            let end = End::OriginLost;
+            peer.rtmp.reject_publish(code::FAILED, &end.to_string());
+            return Err(peer.close(end).await);
         }
         while let Some(event) = peer.poll()? {
             match event {
@@ -93,7 +103,7 @@ async fn follow(
             }
         }
         intake.publisher.wake();
-        let viewers = intake.publisher.stream().viewers();
+        let viewers = intake.publisher.stream().audience();
         watch.note(peer.rtmp.messages_received(), viewers);
         let rest = match peer.drained {
             true => collect.rest(peer.peer.traffic.received(), viewers > 0),

@@ -446,6 +446,12 @@ impl Publisher {
         self.connection.await_status("NetStream.Unpublish.Success");
     }
 
+    /// Waits until the server says this, unasked.
+    #[track_caller]
+    pub(crate) fn is_told(&mut self, code: &str) {
+        self.connection.await_status(code);
+    }
+
     /// Publishes another stream on the same connection.
     #[track_caller]
     pub(crate) fn publish_again(&mut self, stream: &str) {
