@@ -8,6 +8,7 @@
 mod bench;
 mod check;
 mod clip;
+mod cluster;
 mod golden;
 mod setup;
 mod sh;
@@ -21,7 +22,8 @@ const HELP: &str = "cargo xtask COMMAND
   golden   run the tests so that they rewrite their generated files; look at the diff afterwards
   clip     make the clip of `millstream demo` anew (crates/millstream/assets/demo.flv)
   bench    pair the release server with a bare write() program: processor time per gigabit, latency, storms
-           (`cargo xtask bench --help` lists its options)";
+           (`cargo xtask bench --help` lists its options)
+  cluster  three origins and three edges under load while origins are killed: who stalls, what leaks";
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);
@@ -33,6 +35,7 @@ fn main() -> ExitCode {
         "golden" => golden::run(&rest),
         "clip" => clip::run(),
         "bench" => bench::run(&rest),
+        "cluster" => cluster::run(&rest),
         "" | "help" | "-h" | "--help" => {
             println!("{HELP}");
             Ok(())

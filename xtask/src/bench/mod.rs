@@ -17,13 +17,13 @@ use sections::{Section, Who};
 use std::path::{Path, PathBuf};
 
 /// Everything a run needs to know about this machine.
-struct Places {
+pub(crate) struct Places {
     /// The measuring program.
-    loadgen: PathBuf,
+    pub(crate) loadgen: PathBuf,
     /// The server under test.
-    server: PathBuf,
+    pub(crate) server: PathBuf,
     /// Where plans, configurations and results go.
-    dir: PathBuf,
+    pub(crate) dir: PathBuf,
 }
 
 /// Builds, measures, reports.
@@ -68,7 +68,7 @@ fn micro(words: &[String]) -> Outcome {
 }
 
 /// Builds both programs in release mode.
-fn prepare() -> Outcome<Places> {
+pub(crate) fn prepare() -> Outcome<Places> {
     let target = target_dir();
     let dir = target.join("bench");
     std::fs::create_dir_all(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
@@ -86,7 +86,7 @@ fn prepare() -> Outcome<Places> {
 }
 
 /// A minute at a constant rate with a keyframe every two seconds, unless it is there from an earlier run.
-fn media(places: &Places, kbps: u32) -> Outcome<PathBuf> {
+pub(crate) fn media(places: &Places, kbps: u32) -> Outcome<PathBuf> {
     let file = places.dir.join(format!("{kbps}k.flv"));
     if file.exists() {
         return Ok(file);
