@@ -14,6 +14,7 @@ mod bandwidth;
 mod busy;
 mod casters;
 mod chunk_sizes;
+mod cluster;
 mod conf_examples;
 mod config_cli;
 mod daemon;

@@ -215,6 +215,34 @@ impl Server {
         panic!("the server did not come up. It said:\n{said}");
     }
 
+    /// With this text, which listens for RTMP at that port and for nothing else.
+    #[track_caller]
+    pub(crate) fn listening(rtmp: u16, text: &str) -> Self {
+        let ports = Ports { rtmp, ..Ports::free() };
+        let server = Self::start_on(ports, |command, dir| {
+            let (http, api) = (ports.http, ports.api);
+            let more = format!(
+                "max_connections 1000; daemon off; srs_log_tank console; pid ./srs.pid;
+                http_server {{ enabled on; listen 127.0.0.1:{http}; }} http_api {{ enabled on; listen 127.0.0.1:{api}; }}"
+            );
+            std::fs::write(dir.join("srs.conf"), format!("{text}{more}\n")).expect("it can be written");
+            command.args(["-c", "srs.conf"]);
+        });
+        await_port(server.api_addr());
+        server
+    }
+
+    #[track_caller]
+    fn start_on(ports: Ports, prepare: impl Fn(&mut Command, &Path)) -> Self {
+        let dir = Folder::new();
+        let mut command = binary();
+        command.current_dir(dir.path());
+        prepare(&mut command, dir.path());
+        let mut process = Process::start(&mut command);
+        assert!(ready(&mut process, ports), "the server did not come up. It said:\n{}", process.said());
+        Self { process, ports, dir }
+    }
+
     /// With a file of another one that has ended, on its ports.
     #[track_caller]
     pub(crate) fn again(text: &str, ports: Ports) -> Self {
