@@ -469,8 +469,8 @@ impl Task {
         if begun.elapsed() >= GOOD {
             self.backoff.reset();
         }
-        if let Way::Up(uplink) = &mut self.way {
-            uplink.ended(Instant::now());
+        if let (Way::Up(uplink), Err(_)) = (&mut self.way, &ended) {
+            uplink.broke(Instant::now());
         }
         ended?;
         out.close().await;

@@ -140,8 +140,8 @@ impl Uplink {
         self.reach(server, dialer, options).await
     }
 
-    /// A connection has ended.
-    pub(super) fn ended(&mut self, now: Instant) {
+    /// A connection has ended, and the stream has not.
+    pub(super) fn broke(&mut self, now: Instant) {
         if now.duration_since(self.connected) >= SETTLED {
             self.without = None;
         }

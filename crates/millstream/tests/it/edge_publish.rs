@@ -3,12 +3,13 @@
 use crate::harness::api;
 use crate::harness::client::{Player, Publisher};
 use crate::harness::ffmpeg::{probe, publish_both};
-use crate::harness::media::{FlvViewer, Viewer, avc, kind, serial};
+use crate::harness::media::{FlvViewer, Receive, Viewer, avc, kind, serial};
 use crate::harness::server::{Conf, Server, free_port};
 use crate::harness::target::{Came, Does, Target};
 use crate::harness::{SOON, wait_until};
 use mill_media::flv::demux::Tag;
 use mill_media::frame::FrameKind;
+use std::time::Duration;
 
 /// An edge of these origins.
 fn edge(origins: &str, lines: &str) -> Conf {
@@ -161,10 +162,11 @@ fn an_origin_that_was_restarted_has_the_stream_again() {
 }
 
 #[test]
-fn a_publisher_without_origins_is_sent_away_in_the_end() {
+pub(crate) fn a_publisher_without_origins_is_sent_away_in_the_end() {
     // Says yes, and hangs up.
     let origin = Target::with(|number| if number == 0 { Does::Take } else { Does::Die(500) });
-    let server = Server::start(&edge(&origin.address(), "push_give_up 3;"));
+    let server = Server::start(&edge(&origin.address(), "push_give_up 3600;"));
+    server.reload(&edge(&origin.address(), "push_give_up 3;"));
     let mut publisher = Publisher::start(&server, "live/s");
     publisher.headers(0);
     send(&mut publisher, 0..3);
@@ -177,6 +179,35 @@ fn a_publisher_without_origins_is_sent_away_in_the_end() {
         server.log().contains("no origin has taken the stream for too long")
     });
     assert!(origin.came().len() > 2, "it was tried again until then");
+}
+
+#[test]
+fn who_waits_at_the_edge_sees_who_publishes_there_or_elsewhere() {
+    let origin = Server::start(&Conf::vhost("publish { normal_timeout 60000; }"));
+    let server = Server::start(&edge(&format!("127.0.0.1:{}", origin.ports().rtmp), ""));
+    let mut viewer = Player::start(&server, "live/s");
+    let mut publisher = Publisher::start(&server, "live/s");
+    publisher.headers(0);
+    send(&mut publisher, 0..25);
+    viewer.until_serial(24);
+    publisher.unpublish();
+    drop(publisher);
+    // The edge takes leave of the origin a little later.
+    let mut other = None;
+    wait_until("the name is free at the origin", SOON, || {
+        other = Publisher::ask(&origin, "live/s").ok();
+        other.is_some()
+    });
+    let mut publisher = other.unwrap();
+    publisher.headers(0);
+    let mut n = 100;
+    wait_until("the viewer has it from the origin", SOON, || {
+        send(&mut publisher, n..n + 1);
+        n += 1;
+        viewer.next(Duration::from_millis(50)).is_some_and(|tag| {
+            tag.tag_type == 9 && kind(&tag).is_some_and(|kind| !kind.is_header()) && serial(&tag) >= 100
+        })
+    });
 }
 
 #[test]

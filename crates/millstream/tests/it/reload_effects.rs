@@ -7,9 +7,9 @@ use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, ki
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
-    access, api_auth, api_system, bandwidth, casters, dash, edge, forward, hds, heartbeat, hls, hls_viewers,
-    hooks, https, httpsound, log, metrics, origin_cluster, programs_reload, quit, raw_api, reload, rtsp,
-    statistics_lines,
+    access, api_auth, api_system, bandwidth, casters, dash, edge, edge_publish, forward, hds, heartbeat, hls,
+    hls_viewers, hooks, https, httpsound, log, metrics, origin_cluster, programs_reload, quit, raw_api,
+    reload, rtsp, statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
 use mill_media::flv::demux::Tag;
@@ -415,6 +415,7 @@ const SHOWN: &[(fn(), &str)] = &[
          vhost.cluster.follow_client vhost.cluster.token_traverse",
     ),
     (edge::streams_are_spread_or_stay_where_they_are, "vhost.cluster.origin_order"),
+    (edge_publish::a_publisher_without_origins_is_sent_away_in_the_end, "vhost.cluster.push_give_up"),
     (edge::a_reload_changes_how_long_is_waited, "vhost.cluster.pull_linger vhost.cluster.pull_give_up"),
     (origin_cluster::a_reload_counts_for_the_next_player, "vhost.cluster.origin_cluster vhost.cluster.coworkers"),
     (forward::a_reload_starts_and_stops_single_ones, "vhost.forward.enabled vhost.forward.destination"),
