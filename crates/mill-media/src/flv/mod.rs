@@ -5,6 +5,7 @@ pub mod demux;
 pub mod file;
 pub mod mux;
 pub mod script;
+pub mod seek;
 pub mod tag;
 
 /// Bytes before the body of a tag: type, length, timestamp and stream id (E.4.1).
