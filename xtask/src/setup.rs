@@ -7,8 +7,13 @@ use crate::sh::{Outcome, command, on_path, run_quietly};
 use std::collections::BTreeSet;
 
 /// Program and the Debian package it comes in.
-const NEEDED: &[(&str, &str)] =
-    &[("ffmpeg", "ffmpeg"), ("ffprobe", "ffmpeg"), ("rtmpdump", "rtmpdump"), ("curl", "curl")];
+const NEEDED: &[(&str, &str)] = &[
+    ("ffmpeg", "ffmpeg"),
+    ("ffprobe", "ffmpeg"),
+    ("rtmpdump", "rtmpdump"),
+    ("curl", "curl"),
+    ("chromium", "chromium"),
+];
 
 /// Longer than any healthy mirror needs, shorter than a CI's patience.
 const PATIENCE_S: &str = "420";

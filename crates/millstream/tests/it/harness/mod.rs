@@ -6,6 +6,7 @@
 
 pub(crate) mod api;
 pub(crate) mod backend;
+pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod daemon;
 pub(crate) mod ffmpeg;
