@@ -121,7 +121,8 @@ impl Connections {
         self.near.lock().get(&peer).copied()
     }
 
-    fn admit(self: &Arc<Self>) -> Option<Permit> {
+    /// Room for one more, if there is.
+    pub(crate) fn admit(self: &Arc<Self>) -> Option<Permit> {
         let permit = Permit { connections: self.clone(), near: None };
         if self.open.fetch_add(1, Ordering::Relaxed) < self.limit.load(Ordering::Relaxed) {
             Some(permit)

@@ -35,6 +35,9 @@ use tracing::{info, warn};
 use crate::session::Context;
 use crate::session::http::Door;
 
+/// What a client and we agree on for HTTP/2 (RFC 9113, 3.2).
+const H2: &[u8] = b"h2";
+
 /// A peer that has not finished its handshake by then is closed.
 const HANDSHAKE: Duration = Duration::from_secs(10);
 
@@ -209,7 +212,7 @@ impl Slot {
             .with_safe_default_protocol_versions()?
             .with_no_client_auth()
             .with_cert_resolver(resolver.clone());
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        config.alpn_protocols = vec![H2.to_vec(), b"http/1.1".to_vec()];
         Ok(Self { resolver, config: Arc::new(config), state: Mutex::default() })
     }
 
@@ -249,6 +252,11 @@ impl Slot {
         state.health = Health::default().follow(Health::of(&certificate, provider, UnixTime::now()), conf);
         self.resolver.0.store(Some(Arc::new(certificate)));
     }
+}
+
+/// Whether the peer speaks HTTP/2, as the handshake came to.
+pub(crate) fn is_h2(stream: &TlsStream<TcpStream>) -> bool {
+    stream.get_ref().1.alpn_protocol() == Some(H2)
 }
 
 /// Two files as they were at some moment.

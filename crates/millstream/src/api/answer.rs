@@ -86,13 +86,7 @@ impl Answer {
     /// To the same place with a slash at the end of the path, as clients of SRS know it.
     pub(super) fn redirect(uri: &Uri) -> Self {
         let query = uri.query().map_or_else(String::new, |query| format!("?{query}"));
-        let location = format!("{}/{query}", uri.path());
-        let text = format!("Redirect to {location}\n");
-        let mut response = reply::text(StatusCode::FOUND, "text/plain; charset=utf-8", text);
-        if let Ok(location) = HeaderValue::try_from(location) {
-            response.headers_mut().insert(header::LOCATION, location);
-        }
-        Self::http(response)
+        Self::http(reply::redirect(&format!("{}/{query}", uri.path())))
     }
 
     /// The connection is closed behind it.

@@ -98,7 +98,7 @@ fn the_api_answers_on_both_tls_ports() {
     let secure = Secure::start();
     for port in [secure.tls.api, secure.tls.http] {
         let said = curl(&format!("-k --http2 -i https://127.0.0.1:{port}/api/v1/versions"));
-        assert!(said.starts_with("HTTP/1.1 200"), "{said}");
+        assert!(said.starts_with("HTTP/2 200"), "{said}");
         assert!(said.contains("\"version\":\"3.0.170\""), "{said}");
     }
     // Verified, with TLS 1.2, two requests on one connection.

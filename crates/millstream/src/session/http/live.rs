@@ -6,19 +6,23 @@
 //! A stream that has nothing a format carries (`.aac` of MP3, or of pictures alone) is 404 if that is known when
 //! the request comes; else the body ends, whole but empty, as soon as it is.
 
+use std::future::{Future, poll_fn};
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hyper::Response;
 use hyper::header::{self, HeaderValue};
+use hyper::{Response, StatusCode};
 use mill_config::model::HttpRemux;
 use mill_hub::{Lane, Tracks, Watch, WireFormat};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
@@ -37,6 +41,9 @@ const MAX_CHATTER: usize = 64 * 1024;
 
 /// A peer that does not take a few hundred bytes by then takes nothing.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What hyper has not taken yet of a live stream over HTTP/2; more lies in hyper, up to the peer's window.
+const H2_BUFFER: usize = 64 * 1024;
 
 /// SRS's number for a viewer whose stream has no more for it.
 const STREAM_OVER: u32 = 4040;
@@ -112,14 +119,16 @@ pub(super) fn head(format: Format) -> Response<Reply> {
 /// Serves one viewer to its end.
 pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream) {
     let (reader, mut writer) = socket.into_split();
-    let viewing = match Viewing::begin(request) {
+    let Request { format, body, cors, .. } = request;
+    let viewing = match Viewing::begin(&ctx, request) {
         Ok(viewing) => viewing,
         // Boxed: the others need no room for it.
-        Err(answer) => return Box::pin(refuse(&ctx, &mut writer, &answer)).await,
+        Err(nothing) => return Box::pin(refuse(&mut writer, &nothing.head(cors))).await,
     };
     let traffic = viewing.traffic().clone();
-    let Viewing { lane, greeting, pace, .. } = &viewing;
-    let seat = ctx.fanout.join(lane.clone(), Arc::new(writer), greeting.clone(), *pace, traffic.clone());
+    let Viewing { lane, pace, .. } = &viewing;
+    let greeting = response_head(format, body, cors);
+    let seat = ctx.fanout.join(lane.clone(), Arc::new(writer), greeting, *pace, traffic.clone());
     let ended = tokio::select! {
         ended = seat.ended() => ended,
         () = until_gone(&reader) => Ended::Failed,
@@ -130,26 +139,61 @@ pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream
 
 /// The same over TLS: no shard can write there, so this task does both.
 pub(super) async fn serve_tls(ctx: Arc<Context>, request: Request, stream: TlsStream<TcpStream>) {
-    let (mut reader, mut writer) = tokio::io::split(stream);
-    let viewing = match Viewing::begin(request) {
-        Ok(viewing) => viewing,
-        Err(answer) => return Box::pin(refuse(&ctx, &mut writer, &answer)).await,
+    let Request { format, body, cors, .. } = request;
+    match Viewing::begin(&ctx, request) {
+        Ok(viewing) => deliver(&ctx, viewing, stream, response_head(format, body, cors)).await,
+        Err(nothing) => refuse(&mut { stream }, &nothing.head(cors)).await,
+    }
+}
+
+/// The same over HTTP/2: what hyper sends in the one stream of the connection is written here, in a task of its
+/// own. Such a viewer counts as a connection.
+pub(super) async fn serve_h2(ctx: &Arc<Context>, request: Request) -> Response<Reply> {
+    let Some(permit) = ctx.connections.admit() else {
+        return reply::plain(StatusCode::SERVICE_UNAVAILABLE, "Service Unavailable\n");
     };
+    let format = request.format;
+    let viewing = match Viewing::begin(ctx, request) {
+        Ok(viewing) => viewing,
+        Err(nothing) => return nothing.response(),
+    };
+    let (ours, theirs) = tokio::io::duplex(H2_BUFFER);
+    let (id, ctx) = (viewing.presence.client().peer.id, ctx.clone());
+    let tasks = ctx.tasks.clone();
+    let (seat, seated) = oneshot::channel();
+    tasks.spawn(id, async move {
+        let _permit = permit;
+        let mut delivery = pin!(deliver(&ctx, viewing, ours, Bytes::new()));
+        // Its first step takes a place in the stream: of a publish that begins after the answer nothing is missed.
+        let begun = poll_fn(|cx| Poll::Ready(delivery.as_mut().poll(cx))).await;
+        let _ = seat.send(());
+        if begun.is_pending() {
+            delivery.await;
+        }
+    });
+    let _ = seated.await;
+    let mut response = head(format);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    *response.body_mut() = Reply::Live(theirs);
+    response
+}
+
+async fn deliver(ctx: &Context, viewing: Viewing, stream: impl AsyncRead + AsyncWrite, greeting: Bytes) {
+    let (mut reader, writer) = tokio::io::split(stream);
     let traffic = viewing.traffic();
-    let Viewing { lane, greeting, pace, .. } = &viewing;
+    let Viewing { lane, pace, .. } = &viewing;
     let skips = AtomicU32::new(0);
     let ended = tokio::select! {
-        ended = ctx.fanout.deliver(lane.clone(), writer, greeting.clone(), *pace, traffic, &skips) => ended,
+        ended = ctx.fanout.deliver(lane.clone(), writer, greeting, *pace, traffic, &skips) => ended,
         () = until_silent(&mut reader) => Ended::Failed,
         () = viewing.supply.lost() => Ended::Stream,
     };
-    report(&ctx, ended, traffic.sent(), skips.into_inner());
+    report(ctx, ended, traffic.sent(), skips.into_inner());
 }
 
 /// What a viewer holds while it is served.
 struct Viewing {
     lane: Arc<Lane>,
-    greeting: Bytes,
     pace: Pace,
     _watch: Watch,
     supply: Supply,
@@ -157,17 +201,18 @@ struct Viewing {
 }
 
 impl Viewing {
-    /// Finds the lane; `Err` is the answer where the stream is there and has nothing in this format.
-    fn begin(request: Request) -> Result<Self, Bytes> {
-        let Request { playing: Playing { vhost, watch, supply, presence }, format, body, cors } = request;
+    /// Finds the lane; `Err` where the stream is there and has nothing in this format.
+    fn begin(ctx: &Context, request: Request) -> Result<Self, Nothing> {
+        let Request { playing: Playing { vhost, watch, supply, presence }, format, body, .. } = request;
         info!("http: play {} stream url={}", format.ending(), admit::stream_url(watch.stream().id()));
         let lane = watch.stream().lane(format.wire(&vhost.http_remux, body));
         if lane.is_barren() {
             info!("http: stream has nothing for .{}, ret=4040", format.ending());
-            return Err(nothing(format, cors));
+            ctx.metrics.ended(STREAM_OVER);
+            return Err(Nothing(format));
         }
-        let (greeting, pace) = (response_head(format, body, cors), admit::pace(&vhost));
-        Ok(Self { lane, greeting, pace, _watch: watch, supply, presence })
+        let pace = admit::pace(&vhost);
+        Ok(Self { lane, pace, _watch: watch, supply, presence })
     }
 
     fn traffic(&self) -> &Arc<Traffic> {
@@ -189,15 +234,28 @@ fn response_head(format: Format, body: Body, cors: bool) -> Bytes {
     head_of("200 OK", &format!("Content-Type: {content_type}\r\nCache-Control: no-cache\r\n{framing}"), cors)
 }
 
-/// The answer where the stream is there and has nothing in this format.
-fn nothing(format: Format, cors: bool) -> Bytes {
-    let text = format!("The stream has nothing that .{} carries\n", format.ending());
-    let headers = format!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", text.len());
-    [&head_of("404 Not Found", &headers, cors)[..], text.as_bytes()].concat().into()
+/// The stream is there and has nothing in this format.
+struct Nothing(Format);
+
+impl Nothing {
+    fn text(&self) -> String {
+        format!("The stream has nothing that .{} carries\n", self.0.ending())
+    }
+
+    fn response(&self) -> Response<Reply> {
+        reply::plain(StatusCode::NOT_FOUND, self.text())
+    }
+
+    /// The same as bytes.
+    fn head(&self, cors: bool) -> Bytes {
+        let text = self.text();
+        let headers =
+            format!("Content-Type: text/plain; charset=utf-8\r\nContent-Length: {}\r\n", text.len());
+        [&head_of("404 Not Found", &headers, cors)[..], text.as_bytes()].concat().into()
+    }
 }
 
-async fn refuse(ctx: &Context, writer: &mut (impl AsyncWrite + Unpin), answer: &[u8]) {
-    ctx.metrics.ended(STREAM_OVER);
+async fn refuse(writer: &mut (impl AsyncWrite + Unpin), answer: &[u8]) {
     let all = async {
         writer.write_all(answer).await?;
         writer.shutdown().await

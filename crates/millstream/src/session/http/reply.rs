@@ -2,12 +2,13 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Response, StatusCode};
+use tokio::io::{AsyncRead, DuplexStream, ReadBuf};
 
 use super::pieces::Pieces;
 use crate::identity;
@@ -19,6 +20,8 @@ pub(crate) enum Reply {
     Whole(Bytes),
     /// A file, or a part of one.
     File(Pieces),
+    /// A live stream over HTTP/2, as far as it is written at the other end.
+    Live(DuplexStream),
 }
 
 impl Default for Reply {
@@ -45,25 +48,44 @@ impl Body for Reply {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::File(pieces) => pieces.poll_next(cx).map(|piece| piece.map(|piece| piece.map(Frame::data))),
+            Self::Live(stream) => poll_live(stream, cx),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        self.left() == 0
+        self.left() == Some(0)
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left())
+        self.left().map_or_else(SizeHint::default, SizeHint::with_exact)
     }
 }
 
 impl Reply {
-    fn left(&self) -> u64 {
+    fn left(&self) -> Option<u64> {
         match self {
-            Self::Whole(bytes) => bytes.len() as u64,
-            Self::File(pieces) => pieces.left(),
+            Self::Whole(bytes) => Some(bytes.len() as u64),
+            Self::File(pieces) => Some(pieces.left()),
+            Self::Live(_) => None,
         }
     }
+}
+
+/// What one frame of HTTP/2 carries, as hyper cuts it.
+const LIVE_FRAME: usize = 16 * 1024;
+
+fn poll_live(
+    stream: &mut DuplexStream,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+    let mut read = [0; LIVE_FRAME];
+    let mut buf = ReadBuf::new(&mut read);
+    let polled = ready!(Pin::new(stream).poll_read(cx, &mut buf));
+    Poll::Ready(match polled {
+        Ok(()) if buf.filled().is_empty() => None,
+        Ok(()) => Some(Ok(Frame::data(Bytes::copy_from_slice(buf.filled())))),
+        Err(e) => Some(Err(e)),
+    })
 }
 
 /// The cross-origin headers of SRS, sent when a request names its origin.
@@ -89,8 +111,22 @@ pub(crate) fn text(
     response
 }
 
+/// A line for people.
+pub(crate) fn plain(status: StatusCode, line: impl Into<Bytes>) -> Response<Reply> {
+    text(status, "text/plain; charset=utf-8", line)
+}
+
 pub(crate) fn not_found() -> Response<Reply> {
-    text(StatusCode::NOT_FOUND, "text/plain; charset=utf-8", "Not Found\n")
+    plain(StatusCode::NOT_FOUND, "Not Found\n")
+}
+
+/// To another place of ours, as SRS says it.
+pub(crate) fn redirect(location: &str) -> Response<Reply> {
+    let mut response = plain(StatusCode::FOUND, format!("Redirect to {location}\n"));
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
 }
 
 /// The answer to somebody who was not let in.
