@@ -13,11 +13,6 @@ const PLANNED: &[(&str, &str)] = &[
     "),
     ("DASH", "
     "),
-    ("file server", "
-        http_server.dir
-        vhost.http_static
-        vhost.http_static.enabled vhost.http_static.mount vhost.http_static.dir
-    "),
     ("GB28181", "
         stream_caster.sip
         stream_caster.sip.enabled stream_caster.sip.listen stream_caster.sip.timeout

@@ -66,7 +66,7 @@ super::block! {
 super::block! {
     /// `http_server`.
     pub struct HttpServer {
-        /// Serve live streams over HTTP.
+        /// Serve live streams and files over HTTP.
         enabled: bool = "enabled",
         /// Its endpoints, at least one.
         listen: Vec<SocketAddr> = "listen",
@@ -74,6 +74,10 @@ super::block! {
         crossdomain: bool = "crossdomain",
         /// Directory served at `/`; relative to the working directory.
         dir: PathBuf = "dir",
+        /// Follow symbolic links that lead out of `dir`.
+        follow_links: bool = "follow_links",
+        /// Offer the player page.
+        players: bool = "players",
         /// The same over TLS.
         https: Https = "https",
     }

@@ -1,8 +1,8 @@
 //! A virtual host.
 
 use super::{
-    Bandcheck, Cluster, Dash, Dvr, Exec, Forward, Hds, Hls, HttpHooks, HttpRemux, Ingest, Play, Publish,
-    Refer, Security, Transcode,
+    Bandcheck, Cluster, Dash, Dvr, Exec, Forward, Hds, Hls, HttpHooks, HttpRemux, HttpStatic, Ingest, Play,
+    Publish, Refer, Security, Transcode,
 };
 
 super::block! {
@@ -31,6 +31,8 @@ super::block! {
         security: Security = "security",
         /// Bandwidth tests instead of streams.
         bandcheck: Bandcheck = "bandcheck",
+        /// Files over HTTP.
+        http_static: HttpStatic = "http_static",
         /// Live streams over HTTP.
         http_remux: HttpRemux = "http_remux",
         /// Callbacks to a web server.

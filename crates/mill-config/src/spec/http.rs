@@ -1,11 +1,9 @@
 //! `http_api` and `http_server`.
 
-use super::Effect::{AtOnce, NeedsRestart, RebindsListener};
+use super::Effect::{AtOnce, RebindsListener};
 use super::Kind::{BoolOff, BoolOn, Endpoint, Endpoints, Path, Text};
-use super::Status::{Implemented, Planned};
-use super::{Row, Status, block, row};
-
-const FILES: Status = Planned("file server");
+use super::Status::Implemented;
+use super::{Row, block, row};
 
 pub(super) const API: &[Row] = &[
     row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve the HTTP API."),
@@ -20,7 +18,9 @@ pub(super) const SERVER: &[Row] = &[
     row("enabled", BoolOff, "off", Implemented, RebindsListener, "Serve live streams and files over HTTP."),
     row("listen", Endpoints, "8080", Implemented, RebindsListener, "Endpoints of the HTTP server."),
     row("crossdomain", BoolOn, "on", Implemented, AtOnce, "Allow web pages of other origins (CORS)."),
-    row("dir", Path, "./objs/nginx/html", FILES, NeedsRestart, "Directory served at `/`."),
+    row("dir", Path, "./objs/nginx/html", Implemented, AtOnce, "Directory served at `/`, if it exists and no `http_static` has that place."),
+    row("follow_links", BoolOff, "off", Implemented, AtOnce, "Follow symbolic links that lead out of `dir`; those within it always are."),
+    row("players", BoolOn, "on", Implemented, AtOnce, "Offer a page at `/players/` that plays streams in a browser."),
     block("https", SERVER_HTTPS, Implemented, RebindsListener, "The same over TLS."),
 ];
 

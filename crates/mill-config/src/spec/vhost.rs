@@ -20,7 +20,7 @@ pub(super) const VHOST: &[Row] = &[
     block("refer", access::REFER, Implemented, NewSessions, "Who may link here."),
     block("security", access::SECURITY, Implemented, NewSessions, "Who may publish and play, by address."),
     block("bandcheck", access::BANDCHECK, Implemented, NewSessions, "Bandwidth tests."),
-    block("http_static", vhost_http::STATIC, vhost_http::FILES, RestartsComponent, "Files over HTTP."),
+    block("http_static", vhost_http::STATIC, Implemented, AtOnce, "Files over HTTP."),
     block("http_remux", vhost_http::REMUX, Implemented, AtOnce, "Live streams over HTTP."),
     block("http_hooks", vhost_http::HOOKS, Implemented, NewSessions, "Callbacks to a web server."),
     block("exec", process::EXEC, Implemented, RestartsComponent, "A program for each published stream."),

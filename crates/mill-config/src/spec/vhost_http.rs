@@ -1,17 +1,16 @@
 //! `vhost.http_static`, `vhost.http_remux` and `vhost.http_hooks`.
 
-use super::Effect::{AtOnce, NewSessions, RestartsComponent};
+use super::Effect::{AtOnce, NewSessions};
 use super::Kind::{BoolOff, BoolOn, Float, List, Path, Text};
-use super::Status::{Implemented, Planned};
+use super::Status::Implemented;
 use super::Unit::Seconds;
-use super::{Row, Status, row};
-
-pub(super) const FILES: Status = Planned("file server");
+use super::{Row, row};
 
 pub(super) const STATIC: &[Row] = &[
-    row("enabled", BoolOff, "off", FILES, RestartsComponent, "Serve files of this vhost."),
-    row("mount", Text, "[vhost]/", FILES, RestartsComponent, "Host and path they are found at."),
-    row("dir", Path, "./objs/nginx/html", FILES, RestartsComponent, "Directory they lie in."),
+    row("enabled", BoolOff, "off", Implemented, AtOnce, "Serve files of this vhost."),
+    row("mount", Text, "[vhost]/", Implemented, AtOnce, "Host and path they are found at; `[vhost]` is the name of this vhost."),
+    row("dir", Path, "./objs/nginx/html", Implemented, AtOnce, "Directory they lie in; it may contain `[vhost]`."),
+    row("follow_links", BoolOff, "off", Implemented, AtOnce, "Follow symbolic links that lead out of `dir`; those within it always are."),
 ];
 
 pub(super) const REMUX: &[Row] = &[

@@ -306,6 +306,21 @@ fn hds() {
     wait_until("files are on the disk", SOON, || files.join("livestream.f4m").exists());
 }
 
+#[test]
+fn files_of_one_vhost() {
+    let server = Server::example("http.server.conf", |text| text);
+    for (dir, text) in [("html", "of the vhost"), ("public", "of all others")] {
+        let dir = server.dir().join("objs/nginx").join(dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("index.html"), text).unwrap();
+    }
+    for (host, expected) in [("ossrs.net:8080", "of the vhost"), ("127.0.0.1", "of all others")] {
+        let mut index = Http::request(server.http_addr(), &format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+        assert_eq!(index.read_to_end(SOON), expected.as_bytes());
+    }
+    assert_eq!(Http::get(server.http_addr(), "/players/").head.status, 404);
+}
+
 /// A file without a test is a promise that nobody checks.
 #[test]
 fn every_file_has_a_test() {

@@ -354,6 +354,47 @@ fn pages_of_other_origins_are_let_in_or_not_from_the_next_request_on() {
     both(true);
 }
 
+/// The first word of what is at that path now, or nothing.
+fn found(server: &Server, path: &str) -> String {
+    let mut body = Http::get(server.http_addr(), path);
+    if body.head.status != 200 {
+        return String::new();
+    }
+    let text = String::from_utf8(body.read_to_end(SOON)).unwrap();
+    text.split_whitespace().next().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn files_are_moved_under_the_next_request() {
+    let conf = Conf::default();
+    let server = Server::start(&conf);
+    for (dir, text) in [("html", "one"), ("other", "two"), ("third", "three")] {
+        std::fs::create_dir(server.dir().join(dir)).unwrap();
+        std::fs::write(server.dir().join(dir).join("x.txt"), text).unwrap();
+    }
+    std::os::unix::fs::symlink("../other/x.txt", server.dir().join("html/link.txt")).unwrap();
+    std::os::unix::fs::symlink("../other/x.txt", server.dir().join("third/link.txt")).unwrap();
+    assert_eq!((found(&server, "/x.txt").as_str(), found(&server, "/link.txt").as_str()), ("one", ""));
+    let text = conf.text(server.ports(), server.dir());
+    server.try_reload(&text.replace("/html\";", "/html\"; follow_links on; players off;"));
+    assert_eq!(found(&server, "/link.txt"), "two");
+    assert_eq!(found(&server, "/players/"), "");
+    server.try_reload(&text.replace("/html\";", "/other\";"));
+    assert_eq!((found(&server, "/x.txt").as_str(), found(&server, "/link.txt").as_str()), ("two", ""));
+    assert_eq!(found(&server, "/players/"), "<!doctype");
+    // A vhost's own directory, at another place, then at the place of the other one.
+    let third = |lines: &str| Conf::vhost(&format!("http_static {{ enabled on; dir ./third; {lines} }}"));
+    server.reload(&third("mount /a/;"));
+    assert_eq!((found(&server, "/x.txt").as_str(), found(&server, "/a/x.txt").as_str()), ("one", "three"));
+    server.reload(&third("mount /b/; follow_links on;"));
+    let all = ["/a/x.txt", "/b/x.txt", "/b/link.txt"].map(|path| found(&server, path));
+    assert_eq!(all, ["", "three", "two"]);
+    server.reload(&third(""));
+    assert_eq!((found(&server, "/x.txt").as_str(), found(&server, "/b/x.txt").as_str()), ("three", ""));
+    server.reload(&Conf::vhost("http_static { enabled off; dir ./third; }"));
+    assert_eq!(found(&server, "/x.txt"), "one");
+}
+
 /// Who shows the effect of which directives.
 #[rustfmt::skip]
 const SHOWN: &[(fn(), &str)] = &[
@@ -368,6 +409,9 @@ const SHOWN: &[(fn(), &str)] = &[
     (patience_with_publishers_changes_under_them, "vhost.publish.firstpkt_timeout vhost.publish.normal_timeout"),
     (publishers_nobody_watches_are_dropped_from_now_on, "vhost.publish.kickoff_for_idle"),
     (parameter_sets_are_read_from_the_next_header_on, "vhost.publish.parse_sps"),
+    (files_are_moved_under_the_next_request,
+        "http_server.dir http_server.follow_links http_server.players
+         vhost.http_static.enabled vhost.http_static.mount vhost.http_static.dir vhost.http_static.follow_links"),
     (live_streams_over_http_are_switched_and_moved, "vhost.http_remux.enabled vhost.http_remux.mount"),
     (what_the_flv_header_declares_is_for_those_who_come,
         "vhost.http_remux.drop_if_not_match vhost.http_remux.has_audio vhost.http_remux.has_video vhost.http_remux.guess_has_av"),
@@ -467,10 +511,8 @@ const NEEDS_ANOTHER_MACHINE: &[&str] = &["stats.network", "stats.disk"];
 const NOT_THERE_YET: &[&str] = &[
     "server_id",
     "circuit_breaker",
-    "http_server.dir",
     "srt_server",
     "rtc_server",
-    "vhost.http_static",
     "vhost.http_hooks.on_dvr",
     "vhost.dvr",
     "vhost.rtc",

@@ -7,7 +7,7 @@ use hyper::{Method, Request, Response, Version, header};
 use mill_config::model::Snapshot;
 use tracing::warn;
 
-use super::{Connection, Door, auth, live, mount, reply, shelved};
+use super::{Connection, Door, auth, files, live, mount, players, reply, shelved};
 use crate::api;
 use crate::clients::{Peer, Traffic};
 use crate::metrics;
@@ -54,6 +54,10 @@ pub(super) async fn answer(connection: &Connection, request: &Request<Incoming>)
     } else if let Some(answer) = live_stream(asked).await {
         answer
     } else if let Some(response) = shelved::answer(connection, &config, request).await {
+        response.into()
+    } else if let Some(response) = files::answer(&config, request).await {
+        response.into()
+    } else if let Some(response) = players::answer(request).filter(|_| config.http_server.players) {
         response.into()
     } else {
         reply::not_found().into()
@@ -105,7 +109,7 @@ async fn live_stream(asked: &Asked<'_>) -> Option<Answer> {
     if request.method() != Method::GET {
         return Some(reply::not_allowed("GET, HEAD, OPTIONS").into());
     }
-    let body = if request.version() >= Version::HTTP_11 { Body::Chunked } else { Body::Bare };
+    let body = if request.version() == Version::HTTP_11 { Body::Chunked } else { Body::Bare };
     let peer = connection.describe(&wanted, request);
     let playing = match admit::play(&connection.ctx, &peer, wanted).await {
         Ok(playing) => playing,
@@ -144,8 +148,10 @@ impl Connection {
         let traffic = Traffic::default();
         traffic.add_received(head_size(request));
         let page_url = request.headers().get(header::REFERER).and_then(|value| value.to_str().ok());
+        // Over HTTP/2 there may be several viewers in a connection, each with a task of its own.
+        let alone = request.version() != Version::HTTP_2;
         Peer {
-            id: self.cid,
+            id: if alone { self.cid } else { self.ctx.tasks.next_id() },
             ip: self.peer.ip(),
             tc_url: format!("rtmp://{}/{}", asked.vhost, asked.app).into(),
             page_url: page_url.unwrap_or_default().into(),

@@ -1,6 +1,6 @@
 //! An HTTP connection, of the API or of the delivery server.
 //!
-//! hyper speaks HTTP/1 for both; who answers a request is in [`dispatch`]. A request for a live stream is different: its handler stays pending and
+//! hyper speaks HTTP/1 for both, and HTTP/2 ([`h2`]); who answers a request is in [`dispatch`]. A request for a live stream is different: its handler stays pending and
 //! tells the connection's task, which takes the socket out of hyper and seats it in a shard of the fan-out
 //! ([`live`]). That is possible on fresh, kept-alive and pipelined connections alike, because hyper writes
 //! nothing for a request whose handler has not answered.
@@ -10,10 +10,13 @@
 
 mod auth;
 mod dispatch;
+mod files;
+mod h2;
 mod live;
 mod mount;
 mod patience;
 mod pieces;
+mod players;
 pub(crate) mod reply;
 mod shelved;
 mod viewing;
@@ -36,6 +39,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use super::Context;
+use crate::tls;
 use dispatch::Answer;
 use patience::Patient;
 pub(crate) use reply::Reply;
@@ -67,7 +71,11 @@ pub(crate) enum Door {
 pub(crate) async fn serve(ctx: Arc<Context>, cid: u64, door: Door, socket: TcpStream, peer: SocketAddr) {
     info!("HTTP client ip={}", peer.ip());
     let local = socket.local_addr().unwrap_or(peer);
-    // Boxed: what hyper needs is larger by far than what a viewer needs, and goes first.
+    // Boxed, both: what hyper needs is larger by far than what a viewer needs, and goes first.
+    if h2::is_announced(&socket).await {
+        let connection = Arc::new(Connection { ctx, cid, door, local, peer, to_live: Mutex::default() });
+        return Box::pin(h2::serve(connection, socket)).await;
+    }
     let conversation = Box::pin(converse(ctx.clone(), cid, door, local, peer, socket));
     if let Some((request, socket)) = conversation.await {
         Box::pin(live::serve(ctx, request, socket)).await;
@@ -82,6 +90,10 @@ pub(crate) async fn serve_tls(ctx: Arc<Context>, cid: u64, door: Door, socket: T
         Ok(stream) => stream,
         Err(e) => return debug!("HTTPS client finished: {e}"),
     };
+    if tls::is_h2(&stream) {
+        let connection = Arc::new(Connection { ctx, cid, door, local, peer, to_live: Mutex::default() });
+        return Box::pin(h2::serve(connection, stream)).await;
+    }
     let conversation = Box::pin(converse(ctx.clone(), cid, door, local, peer, stream));
     if let Some((request, stream)) = conversation.await {
         Box::pin(live::serve_tls(ctx, request, stream)).await;
@@ -135,7 +147,7 @@ struct Connection {
     door: Door,
     local: SocketAddr,
     peer: SocketAddr,
-    /// Where the request that takes the connection over goes; empty once there was one.
+    /// Where the request that takes the connection over goes; empty once there was one, and for HTTP/2.
     to_live: Mutex<Option<oneshot::Sender<live::Request>>>,
 }
 
@@ -143,7 +155,7 @@ async fn handle(
     connection: Arc<Connection>,
     request: Request<Incoming>,
 ) -> Result<hyper::Response<Reply>, Infallible> {
-    info!("HTTP {} {}", request.method(), crate::log::Redacted(&request.uri().to_string()));
+    log_request(&request);
     match dispatch::answer(&connection, &request).await {
         Answer::Whole(response) => Ok(response),
         Answer::Live(request) => {
@@ -154,4 +166,8 @@ async fn handle(
             pending().await
         }
     }
+}
+
+fn log_request<B>(request: &Request<B>) {
+    info!("HTTP {} {}", request.method(), crate::log::Redacted(&request.uri().to_string()));
 }

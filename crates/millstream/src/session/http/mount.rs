@@ -35,11 +35,7 @@ pub(super) fn find<B>(config: &Snapshot, request: &Request<B>) -> Option<(admit:
 
 /// The vhost a request asks for: by its query, else by its host.
 pub(super) fn requested_host<B>(request: &Request<B>) -> Option<String> {
-    let query = request.uri().query().unwrap_or("");
-    let parameter = |name: &str| {
-        query.split('&').find_map(|pair| pair.split_once('=').filter(|(n, _)| *n == name).map(|(_, v)| v))
-    };
-    if let Some(host) = parameter("vhost").or_else(|| parameter("domain")) {
+    if let Some(host) = parameter(request, "vhost").or_else(|| parameter(request, "domain")) {
         return decode(host);
     }
     if let Some(host) = request.uri().host() {
@@ -50,6 +46,12 @@ pub(super) fn requested_host<B>(request: &Request<B>) -> Option<String> {
     // Without the port; an IPv6 address keeps its brackets.
     let end = host.rfind(':').filter(|&at| !host[at..].contains(']')).unwrap_or(host.len());
     Some(host[..end].to_owned())
+}
+
+/// A parameter of the query, as it stands there.
+pub(super) fn parameter<'r, B>(request: &'r Request<B>, name: &str) -> Option<&'r str> {
+    let mut pairs = request.uri().query().unwrap_or("").split('&');
+    pairs.find_map(|pair| pair.split_once('=').filter(|(n, _)| *n == name).map(|(_, value)| value))
 }
 
 /// The template without its host, if it is for that host.
