@@ -46,7 +46,7 @@ function load(name) {
   });
 }
 
-// What each format is played with: a function from address to { stop, latency?, bitrate? }.
+// What each format is played with: a function from address to { stop, starts?, latency?, bitrate? }.
 
 async function playMpegts(address, type) {
   await load('mpegts');
@@ -96,8 +96,11 @@ async function playDash(address) {
     streaming: { utcSynchronization: { defaultTimingSource: clock } },
   });
   player.on(dashjs.MediaPlayer.events.ERROR, ({ error }) => fail(error.message ?? String(error)));
+  player.on(dashjs.MediaPlayer.events.PLAYBACK_NOT_ALLOWED, () => { video.muted = true; player.play(); });
   player.initialize(video, address, true);
   return {
+    // It must see the picture start, or it never looks for newer segments.
+    starts: true,
     stop: () => player.destroy(),
     latency: () => player.getCurrentLiveLatency(),
     bitrate: () => player.getCurrentRepresentationForType('video')?.bitrateInKbit,
@@ -151,7 +154,7 @@ async function play(address) {
     // Somebody was faster than a library that had to be loaded.
     if (mine !== turn) return player.stop();
     playing = player;
-    await video.play().catch((error) => {
+    if (!player.starts) await video.play().catch((error) => {
       if (error.name !== 'NotAllowedError') return;
       // Browsers start sound only for a click.
       video.muted = true;

@@ -51,12 +51,12 @@ fn files_and_the_api() {
         assert_eq!(curl(&format!("{how} {figures} -I {base}large.bin")), "2:200:0");
         assert_eq!(curl(&format!("{how} {figures} {base}nothing")), "2:404:10");
         assert!(curl(&format!("{how} {base}api/v1/versions")).contains("3.0.170"));
-        // Many at once, in one connection.
-        let many = format!("{base}large.bin ").repeat(40);
-        let outputs = "-o /dev/null ".repeat(40);
-        let said = curl(&format!("{how} --parallel --parallel-max 40 -w %{{http_code}}, {outputs} {many}"));
-        assert_eq!(said, "200,".repeat(40));
     }
+    // Many at once, in one connection. (Without TLS, curl 7 begins them before it knows what is spoken.)
+    let many = format!("{tls}/large.bin ").repeat(40);
+    let outputs = "-o /dev/null ".repeat(40);
+    let said = curl(&format!("-k --http2 --parallel --parallel-max 40 -w %{{http_code}}, {outputs} {many}"));
+    assert_eq!(said, "200,".repeat(40));
     // Who does not ask for it gets HTTP/1.
     assert!(curl(&format!("-k --http1.1 -i {tls}/large.bin -r 0-0")).starts_with("HTTP/1.1 206"));
     assert!(curl(&format!("-i {plain}large.bin -r 0-0")).starts_with("HTTP/1.1 206"));
@@ -109,10 +109,11 @@ fn a_live_stream_ends_with_its_publish() {
     for n in 0..100 {
         publisher.send(9, 40 * n, &avc(n % 25 == 0, n, 2000));
     }
+    let len = || std::fs::metadata(&copy).map_or(0, |file| file.len());
+    wait_until("nothing is left out", PATIENCE, || len() > 200_000);
     drop(publisher);
     let status = viewer.wait(PATIENCE).expect("the body ends");
     assert!(status.success(), "whole: {}", viewer.said());
-    assert!(std::fs::metadata(copy).unwrap().len() > 200_000, "nothing was left out");
 }
 
 #[test]
