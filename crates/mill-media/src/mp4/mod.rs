@@ -4,10 +4,11 @@
 //! [`track`] turns the frames of a stream into samples. [`fragment`] writes them as an init segment and
 //! fragments, so that whatever has reached the disk can be played. [`classic`] reads such a file, torn or
 //! not, and plans the same samples as one seekable file with its index in front; payload is only copied from
-//! one file to the other and never read.
+//! one file to the other and never read. [`seek`] plans the rest of a classic file from some time on.
 
 pub mod classic;
 pub mod fragment;
+pub mod seek;
 pub mod track;
 
 mod boxes;
