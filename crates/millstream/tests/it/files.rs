@@ -1,6 +1,6 @@
 //! Files over HTTP: what is served, in part or whole, and that nothing else is, in whatever spelling.
 
-use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, make, probe, tool};
+use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, decode_file, make, pictures, probe, probe_file, tool};
 use crate::harness::http::{Body, Http, Raw};
 use crate::harness::process::Process;
 use crate::harness::server::{Conf, Server};
@@ -354,13 +354,46 @@ fn flv_from_a_place_on() {
         let copy = server.dir().join("part.flv");
         let run = Process::run(tool("curl", "-sSf -o").arg(&copy).arg(&url), PATIENCE);
         assert!(run.status.success(), "{}", run.text());
-        crate::harness::ffmpeg::decode_file(&copy);
+        decode_file(&copy);
     }
     assert!(last > 6000, "{last}");
     assert_eq!(status(&server, &format!("/show.flv?start={len}"), ""), 416);
     for whole in ["0", "x", "-1"] {
         let head = ask(&server, &format!("/show.flv?start={whole}"), "").head;
         assert_eq!(head.header("content-length"), Some(len.to_string().as_str()), "{whole}");
+    }
+}
+
+#[test]
+fn mp4_from_a_time_on() {
+    let server = start(&Conf::default());
+    // With reordered pictures; with the head behind the payload, and in front of it.
+    let coding = "-c:v libx264 -preset veryfast -pix_fmt yuv420p -g 50 -bf 2 -b:v 300k";
+    for (name, flags) in [("behind.mp4", ""), ("front.mp4", "-movflags +faststart")] {
+        let file = server.dir().join("html").join(name);
+        make(&format!("-t 12 {VIDEO} -t 12 {AUDIO} {coding} {AAC} {flags} -f mp4"), &file);
+        let whole = pictures(&file);
+        assert_eq!(whole.len(), 300);
+        // Keyframes are two seconds apart.
+        for (start, first) in [("0.001", 0), ("5.9", 100), ("11.5", 250)] {
+            let copy = server.dir().join("part.mp4");
+            let url = server.http(&format!("{name}?start={start}"));
+            let run = Process::run(tool("curl", "-sSf -o").arg(&copy).arg(&url), PATIENCE);
+            assert!(run.status.success(), "{}", run.text());
+            // Which decodes it, strictly.
+            assert_eq!(pictures(&copy), whole[first..], "{url}");
+            let found = probe_file(&copy);
+            found.assert_sound();
+            let (video, audio) = (found.video().count(), found.audio().count());
+            let seconds = video as f64 / 25.0;
+            assert!((audio as f64 / 44_100.0 * 1024.0 - seconds).abs() < 0.1, "{url}: {video} {audio}");
+        }
+        assert_eq!(status(&server, &format!("/{name}?start=12.5"), ""), 416);
+        let len = fs::metadata(&file).unwrap().len().to_string();
+        for whole in ["0", "-3", "x", "NaN", "inf"] {
+            let head = ask(&server, &format!("/{name}?start={whole}"), "").head;
+            assert_eq!(head.header("content-length"), Some(len.as_str()), "{whole}");
+        }
     }
 }
 

@@ -100,7 +100,7 @@ fn a_live_stream_ends_with_its_publish() {
     publisher.send(9, 0, &avc_header());
     let url = format!("{tls}/live/s.flv");
     let (copy, head) = (server.dir().join("copy"), server.dir().join("head"));
-    let args = format!("-sS -k --http2 -o {} -D {} {url}", copy.display(), head.display());
+    let args = format!("-sS -N -k --http2 -o {} -D {} {url}", copy.display(), head.display());
     let mut viewer = Process::start(&mut tool("curl", &args));
     wait_until("the viewer is there", SOON, || server.log().contains("http: play flv stream"));
     wait_until("its answer has begun", SOON, || {

@@ -9,7 +9,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use bytes::Bytes;
-use mill_media::flv;
+use mill_media::{flv, mp4};
 
 use super::kind;
 
@@ -45,6 +45,20 @@ pub(super) fn find(name: &Path, file: &File, len: u64, start: &str) -> io::Resul
         return Ok(match flv::seek::rest(len, offset, read)? {
             Some(rest) => Found::From(Start { front: rest.front.into(), at: rest.at, len: len - rest.at }),
             None => Found::Whole,
+        });
+    }
+    if kind::is_mp4(name) {
+        let start = match start.parse::<f64>() {
+            Ok(seconds) if seconds > 0.0 && seconds.is_finite() => (seconds * 1000.0) as u64,
+            _ => return Ok(Found::Whole),
+        };
+        return Ok(match mp4::seek::rest(len, start, read)? {
+            mp4::seek::Found::Rest(rest) => {
+                let (at, len) = (rest.payload.start, rest.payload.end - rest.payload.start);
+                Found::From(Start { front: rest.front.into(), at, len })
+            }
+            mp4::seek::Found::BehindTheEnd => Found::BehindTheEnd,
+            mp4::seek::Found::Whole => Found::Whole,
         });
     }
     Ok(Found::Whole)
