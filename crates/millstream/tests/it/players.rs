@@ -105,6 +105,45 @@ fn dash_files_play() {
 }
 
 #[test]
+fn hls_plays() {
+    let server =
+        Server::start(&Conf::vhost("hls { enabled on; hls_fragment 1; hls_window 20; hls_path ./html; }"));
+    let _encoder = publish_both(&server.rtmp("live/a"));
+    await_file(&server, "/live/a.m3u8");
+    plays(&server.http("players/?stream=a.m3u8&autostart=true"), &server.http("live/a.m3u8"));
+}
+
+#[test]
+fn dash_plays() {
+    let server = Server::start(&Conf::vhost("dash { enabled on; dash_fragment 1; dash_path ./html; }"));
+    let _encoder = publish_both(&server.rtmp("live/a"));
+    await_file(&server, "/live/a.mpd");
+    plays(&server.http("players/?stream=a.mpd&autostart=true"), &server.http("live/a.mpd"));
+}
+
+/// Rules for viewers of HLS hold for every way to its files.
+#[test]
+fn files_on_the_disk_are_no_way_round_the_rules() {
+    let rules = "security { enabled on; allow publish all; deny play all; } hls { enabled on; hls_fragment 1; hls_path ./html; }";
+    let server = Server::start(&Conf::vhost(rules));
+    let _encoder = publish_both(&server.rtmp("live/a"));
+    wait_until("the playlist is on the disk", PATIENCE, || server.dir().join("html/live/a.m3u8").exists());
+    for path in [
+        "/live/a.m3u8",
+        "//live/a.m3u8",
+        "/live//a.m3u8",
+        "/live/a%2em3u8",
+        "/live%2fa.m3u8",
+        "/live/./a.m3u8",
+    ] {
+        let head = Http::get(server.http_addr(), path).head;
+        assert!(matches!(head.status, 302 | 403 | 404), "{path}: {}", head.status);
+        let to = head.header("location").unwrap_or("/live/a.m3u8");
+        assert_eq!(to, "/live/a.m3u8", "{path}");
+    }
+}
+
+#[test]
 fn flv_plays_over_http2() {
     let (pair, tls) = (Pair::new(), Ports::free());
     let server = Server::start_with(|command, ports, dir| {

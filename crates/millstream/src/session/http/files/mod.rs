@@ -48,8 +48,11 @@ pub(super) async fn answer<B>(config: &Snapshot, request: &Request<B>) -> Option
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Some(reply::not_allowed("GET, HEAD, OPTIONS"));
     }
+    if name.is_crooked {
+        return Some(redirect(&name.path(name.is_dir), request));
+    }
     if below.depth() == 0 && !below.is_dir {
-        return Some(redirect(&name, request));
+        return Some(redirect(&name.path(true), request));
     }
     let wanted = Wanted {
         dir,
@@ -65,12 +68,12 @@ pub(super) async fn answer<B>(config: &Snapshot, request: &Request<B>) -> Option
     match looked.unwrap_or_else(|e| Err(Failure::Busy(e.kind()))) {
         Ok(Found::File(found)) => Some(found.respond(request)),
         // To its page, which may be there.
-        Ok(Found::Directory) if !below.is_dir => Some(redirect(&name, request)),
+        Ok(Found::Directory) if !below.is_dir => Some(redirect(&name.path(true), request)),
         Ok(Found::Directory) | Err(Failure::Absent) => None,
         Ok(Found::BehindTheEnd(len)) => Some(unsatisfiable(len)),
         Err(Failure::Outside) => {
             if REPORT.allows() {
-                let path = name.as_dir();
+                let path = name.path(name.is_dir);
                 warn!("http: {path:?} is a link out of its directory, which only follow_links on allows");
             }
             None
@@ -251,8 +254,7 @@ fn unsatisfiable(len: u64) -> Response<Reply> {
     response
 }
 
-/// To a directory as such.
-fn redirect<B>(name: &Name, request: &Request<B>) -> Response<Reply> {
+fn redirect<B>(path: &str, request: &Request<B>) -> Response<Reply> {
     let query = request.uri().query().map_or_else(String::new, |query| format!("?{query}"));
-    reply::redirect(&format!("{}{query}", name.as_dir()))
+    reply::redirect(&format!("{path}{query}"))
 }

@@ -3,13 +3,13 @@
 //! The path is cut at its slashes first and each level decoded once, so nothing that is decoded can become a
 //! slash. What no honest URL has is refused, not repaired: levels that climb, names that begin with a dot
 //! (journals and what editors and version control leave), backslashes, control characters, other slashes.
-//! Several slashes in a row are one, as everywhere in this world.
+//! Several slashes in a row are one, but the client is sent to the straight path: who decides by paths before us knows no other.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::PathBuf;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, percent_encode};
 
 /// Longest path that is looked at: as Linux.
 const MAX_PATH: usize = 4096;
@@ -20,12 +20,17 @@ const MAX_NAME: usize = 255;
 /// The one name with a dot in front that is there to be seen (RFC 8615): certificates are asked for with it.
 const WELL_KNOWN: &str = ".well-known";
 
+/// What is written with a percent sign: all but what RFC 3986, 2.3, calls unreserved.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+
 /// The levels of a path, decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Name {
     levels: Vec<OsString>,
     /// The path ends in a slash, or is one.
     pub(super) is_dir: bool,
+    /// It was written with more slashes than it needs.
+    pub(super) is_crooked: bool,
 }
 
 impl Name {
@@ -43,13 +48,14 @@ impl Name {
         if levels.iter().enumerate().any(hidden) {
             return None;
         }
-        Some(Self { levels, is_dir: rest.is_empty() || rest.ends_with('/') })
+        let is_crooked = rest.starts_with('/') || rest.contains("//");
+        Some(Self { levels, is_dir: rest.is_empty() || rest.ends_with('/'), is_crooked })
     }
 
     /// What is behind `front`, if it begins with that.
     pub(super) fn below(&self, front: &Self) -> Option<Self> {
         let levels = self.levels.strip_prefix(front.levels.as_slice())?.to_vec();
-        Some(Self { levels, is_dir: self.is_dir })
+        Some(Self { levels, is_dir: self.is_dir, is_crooked: false })
     }
 
     /// How many levels it has.
@@ -63,13 +69,12 @@ impl Name {
         self.levels.iter().map(OsString::as_os_str).chain(index).collect()
     }
 
-    /// The path as it is written, as that of a directory.
-    pub(super) fn as_dir(&self) -> String {
-        let encoded = self.levels.iter().map(|level| {
-            percent_encoding::percent_encode(level.as_bytes(), percent_encoding::NON_ALPHANUMERIC)
-        });
+    /// The path as it should be written, as that of a directory or of a file.
+    pub(super) fn path(&self, is_dir: bool) -> String {
+        let levels = self.levels.iter().map(|level| percent_encode(level.as_bytes(), RESERVED).to_string());
+        let path = levels.collect::<Vec<_>>().join("/");
         // One slash in front, whatever was asked: two would name another host.
-        encoded.fold("/".to_owned(), |path, level| format!("{path}{level}/"))
+        if is_dir && !path.is_empty() { format!("/{path}/") } else { format!("/{path}") }
     }
 }
 
@@ -102,6 +107,7 @@ mod tests {
             ("/live/a%20b.ts", "live/a b.ts"),
             ("/live/", "live/index.html"),
             ("//live///x", "live/x"),
+            ("/live//", "live/index.html"),
             ("/%252e%252e/x", "%2e%2e/x"),
             ("/a..b/c.", "a..b/c."),
             ("/.well-known/acme-challenge/x", ".well-known/acme-challenge/x"),
@@ -148,8 +154,15 @@ mod tests {
 
     #[test]
     fn directories_are_written_without_a_host() {
-        assert_eq!(Name::parse("//evil.com/a b").unwrap().as_dir(), "/evil%2Ecom/a%20b/");
-        assert_eq!(Name::parse("/").unwrap().as_dir(), "/");
+        let crooked = Name::parse("//evil.com//a b").unwrap();
+        assert!(crooked.is_crooked && !Name::parse("/a/b/").unwrap().is_crooked);
+        assert_eq!(
+            (crooked.path(true), crooked.path(false)),
+            ("/evil.com/a%20b/".into(), "/evil.com/a%20b".into())
+        );
+        for root in ["/", "//", "///"] {
+            assert_eq!(Name::parse(root).unwrap().path(true), "/");
+        }
     }
 
     #[test]
@@ -173,7 +186,10 @@ mod tests {
                 };
                 prop_assert!(file.components().all(inside), "{path:?} is {file:?}");
                 prop_assert!(Path::new("/root").join(&file).starts_with("/root"));
-                prop_assert!(!name.as_dir().starts_with("//"));
+                let straight = name.path(name.is_dir);
+                prop_assert!(!straight.contains("//"), "{straight}");
+                let again = Name::parse(&straight).unwrap();
+                prop_assert!(!again.is_crooked && again.file() == file, "{straight}");
             }
         }
     }
