@@ -49,13 +49,18 @@ impl Packet {
             return Err(Malformed);
         }
         bytes.truncate(bytes.len() - padding);
+        let mut payload = bytes.split_off(start);
+        if payload.len() < start + padding {
+            // What is left out must not wait beside so little.
+            payload = Bytes::copy_from_slice(&payload);
+        }
         Ok(Self {
             marker: second & 0x80 != 0,
             payload_type: second & 0x7f,
             sequence: u16::from_be_bytes([s0, s1]),
             timestamp: u32::from_be_bytes([t0, t1, t2, t3]),
             ssrc: u32::from_be_bytes([c0, c1, c2, c3]),
-            payload: bytes.split_off(start),
+            payload,
         })
     }
 
@@ -90,6 +95,15 @@ mod tests {
             payload: Bytes::from_static(b"media"),
         };
         assert_eq!(packet, expected);
+    }
+
+    #[test]
+    fn what_is_left_out_is_not_kept() {
+        let bytes = [&b"\x90\x60\0\0\0\0\0\0\0\0\0\0\xbe\xde\x3c\0"[..], &[0; 4 * 0x3c00], b"media"].concat();
+        let bytes = Bytes::from(bytes);
+        let packet = Packet::parse(bytes.clone()).unwrap();
+        assert_eq!(&packet.payload[..], b"media");
+        assert!(bytes.is_unique());
     }
 
     #[test]

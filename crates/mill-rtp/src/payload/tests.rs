@@ -57,6 +57,16 @@ fn avc_single_units_aggregates_and_fragments() {
 }
 
 #[test]
+fn units_that_wait_do_not_keep_their_packets() {
+    let mut track = open("video", "H264/90000", "").unwrap();
+    for payload in [KEY, b"\x78\0\x02\x67s\0\0\0\0\0\0\0\0"] {
+        let packet = packet(1, false, payload);
+        track.push(&packet, false);
+        assert!(packet.payload.is_unique());
+    }
+}
+
+#[test]
 fn avc_units_without_marks_end_with_their_time() {
     let mut track = open("video", "H264/90000", "").unwrap();
     check(

@@ -227,7 +227,8 @@ impl Assembler {
             self.damaged |= std::mem::take(&mut self.torn) && !self.begins_picture(&unit);
         }
         self.len += unit.len();
-        self.units.push(unit);
+        // A copy, for a slice would keep its whole packet, however little of that it is.
+        self.units.push(Bytes::copy_from_slice(&unit));
         Some(())
     }
 
