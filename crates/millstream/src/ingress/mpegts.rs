@@ -150,6 +150,8 @@ struct Sender {
     /// Decoder configurations, for a publish that begins later; one of each kind.
     headers: Vec<Frame>,
     push: Option<Push>,
+    /// The log knows of it: not before it has something to publish, for anybody can send a datagram in any name.
+    told: bool,
     /// When to try again, and how long to wait the next time.
     retry: (Instant, Duration),
     _here: Here,
@@ -157,10 +159,8 @@ struct Sender {
 
 impl Sender {
     fn new(ctx: Arc<Context>, peer: SocketAddr, target: Target, now: Instant) -> Self {
-        let id = ctx.tasks.next_id();
-        log::under(id, || info!("MPEG-TS client ip={peer}, for {target}"));
         Self {
-            id,
+            id: ctx.tasks.next_id(),
             peer,
             target,
             datagrams: Datagrams::new(),
@@ -171,6 +171,7 @@ impl Sender {
             begun: None,
             headers: Vec::new(),
             push: None,
+            told: false,
             retry: (now, BACKOFF.0),
             _here: ctx.ingress.sender("mpegts_over_udp"),
             ctx,
@@ -196,7 +197,7 @@ impl Sender {
             }
             self.pass_on(now, gone);
         }
-        if gone {
+        if gone && self.told {
             info!("MPEG-TS client ip={} is silent and gone", self.peer);
         }
         !gone
@@ -254,6 +255,9 @@ impl Sender {
     }
 
     fn begin(&mut self, first: &Frame) {
+        if !std::mem::replace(&mut self.told, true) {
+            info!("MPEG-TS client ip={}, for {}", self.peer, self.target);
+        }
         let Context { tasks, dialer, .. } = &*self.ctx;
         let push = Push::start(tasks, dialer, self.target.clone(), Options::default());
         for frame in self.headers.iter().chain([first]) {
