@@ -98,9 +98,18 @@ fn send_file(file: &Path, format: &[&str], url: &str) -> Process {
     Process::start(command.arg(file).args(["-c", "copy", "-f"]).args(format).arg(url))
 }
 
-/// Frames that a viewer gets until they end.
-fn everything(viewer: &mut FlvViewer, silence: Duration) -> Vec<Tag> {
-    std::iter::from_fn(|| viewer.next(silence)).collect()
+/// Frames that a viewer gets until the encoder has ended and nothing comes any more.
+#[track_caller]
+fn everything(viewer: &mut FlvViewer, encoder: &mut Process) -> Vec<Tag> {
+    let (mut got, end) = (Vec::new(), Instant::now() + PATIENCE);
+    loop {
+        let ended = !encoder.alive();
+        match viewer.next(Duration::from_secs(2)) {
+            Some(tag) => got.push(tag),
+            None if ended => return got,
+            None => assert!(Instant::now() < end, "the encoder does not end"),
+        }
+    }
 }
 
 fn is_frame(tag: &Tag) -> bool {
@@ -188,9 +197,9 @@ fn picture_and_sound_of_a_transport_stream_stay_together() {
     let caster = Caster::mpegts();
     let dir = Folder::new();
     let clip = clip(dir.path(), 6);
-    let encoder = send_file(&clip, &["mpegts"], &caster.udp());
+    let mut encoder = send_file(&clip, &["mpegts"], &caster.udp());
     let mut viewer = caster.viewer("/live/ts.flv");
-    let got = everything(&mut viewer, Duration::from_secs(2));
+    let got = everything(&mut viewer, &mut encoder);
     assert_together(&tags(&clip), &got, 0);
     assert!(encoder.finish(PATIENCE).status.success());
 }
@@ -271,7 +280,7 @@ fn a_silent_sender_ends_its_publish_and_may_begin_again() {
     let mut sender = Sender::new(caster.addr);
     sender.send_until("it is on air", || caster.is_live("live/ts"));
     wait_until("it is over", SOON, || !caster.is_live("live/ts"));
-    assert!(caster.server.log().contains("is silent and gone"));
+    wait_until("it is told", SOON, || caster.server.log().contains("is silent and gone"));
     sender.send_until("it is on air again", || caster.is_live("live/ts"));
     let mut viewer = caster.viewer("/live/ts.flv");
     sender.send(11);
@@ -387,9 +396,18 @@ fn a_bad_line_costs_frames_and_damages_none() {
             true => ("rtp_mpegts", format!("rtp://{}?pkt_size=1328", line.addr)),
             false => ("mpegts", format!("udp://{}?pkt_size=1316", line.addr)),
         };
-        let _encoder = send_file(&clip, &[format], &url);
+        let value = |series: &str| -> f64 {
+            let page = ask(exporter, "GET", "/metrics").text;
+            let line = page.lines().find_map(|line| line.strip_prefix(series));
+            line.map_or(0.0, |value| value.trim().parse().unwrap())
+        };
+        let mut encoder = send_file(&clip, &[format], &url);
         let mut viewer = caster.viewer("/live/ts.flv");
-        let got = everything(&mut viewer, Duration::from_secs(2));
+        assert_eq!(value("millstream_caster_senders{caster=\"mpegts_over_udp\"}"), 1.0);
+        let mut got = everything(&mut viewer, &mut encoder);
+        // Behind the last picture there is nothing to tell that it is whole.
+        let last = got.iter().rposition(|tag| tag.tag_type == 9);
+        got.remove(last.expect("there are pictures"));
         let source = tags(&clip);
         // Without numbers two orders may look alike: that may cost some heaps of sound, 16 frames each.
         assert_together(&source, &got, if rtp { 0 } else { 48 });
@@ -397,14 +415,8 @@ fn a_bad_line_costs_frames_and_damages_none() {
         assert!(keys(&got) >= 6, "{} of {} keyframes", keys(&got), keys(&source));
         let frames = |tags: &[Tag]| tags.iter().filter(|tag| is_frame(tag)).count();
         assert!(frames(&got) * 10 > frames(&source) * 7, "{} of {}", frames(&got), frames(&source));
-        let page = ask(exporter, "GET", "/metrics").text;
-        let value = |series: &str| -> f64 {
-            let line = page.lines().find_map(|line| line.strip_prefix(series));
-            line.map_or(0.0, |value| value.trim().parse().unwrap())
-        };
-        assert!(value("millstream_mpegts_troubles_total{reason=\"gap\"}") > 0.0, "{page}");
-        assert!(value("millstream_mpegts_datagrams_total{result=\"reordered\"}") > 0.0, "{page}");
-        assert_eq!(value("millstream_caster_senders{caster=\"mpegts_over_udp\"}"), 1.0, "{page}");
+        assert!(value("millstream_mpegts_troubles_total{reason=\"gap\"}") > 0.0);
+        assert!(value("millstream_mpegts_datagrams_total{result=\"reordered\"}") > 0.0);
         assert!(caster.server.alive());
     }
 }
@@ -441,6 +453,9 @@ fn strangers_keep_nobody_out_and_memory_in_bounds() {
     }
     let mut sender = Sender::new(caster.addr);
     sender.send_until("a good one is on air", || caster.is_live("live/ts"));
+    wait_until("it is told", SOON, || caster.server.log().contains("MPEG-TS client"));
+    let told = caster.server.log().matches("MPEG-TS client").count();
+    assert!(told < 100, "{told} lines about 200 strangers");
     // A picture without an end.
     let endless = UdpSocket::bind("127.0.0.1:0").unwrap();
     endless.connect(caster.addr).unwrap();
@@ -474,7 +489,7 @@ fn flv_by_post_plays_as_it_was_sent() {
     let mut encoder = send_file(&clip, &["flv", "-method", "POST"], &caster.post("live/cam.flv"));
     let mut viewer = caster.viewer("/live/cam.flv");
     decode(&caster.server.rtmp("live/cam"), 2);
-    let got = everything(&mut viewer, Duration::from_secs(2));
+    let got = everything(&mut viewer, &mut encoder);
     assert_together(&tags(&clip), &got, 0);
     assert!(encoder.wait(PATIENCE).is_some_and(|status| status.success()), "{}", encoder.said());
 }
@@ -647,7 +662,9 @@ pub(crate) fn entrances_come_go_and_move() {
     let server = Server::plain();
     let (first, second) = (free_port(), free_port());
     let own = |app: &str| format!("rtmp://127.0.0.1:{}/{app}/[stream]", server.ports().rtmp);
-    let reload = |blocks: &[String]| server.reload(&Conf::default().global(&blocks.concat()));
+    // One that is inside says nothing more.
+    let patient = Conf::vhost("publish { normal_timeout 60000; }");
+    let reload = |blocks: &[String]| server.reload(&patient.clone().global(&blocks.concat()));
     let open = |port: u16| std::net::TcpStream::connect(("127.0.0.1", port)).is_ok();
     let is_live = |name: &str| {
         api::list(&api::get(&server, "streams/?count=100"), "streams").iter().any(|entry| {

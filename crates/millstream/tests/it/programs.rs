@@ -6,7 +6,7 @@ use crate::harness::client::Publisher;
 use crate::harness::ffmpeg::{decode, decode_file, probe, publish_both, size, tool};
 use crate::harness::process::Process;
 use crate::harness::programs::{
-    StandIn, await_alone, await_running, descriptors, living, pids, programs, zombies,
+    StandIn, await_alone, await_no_zombies, await_running, descriptors, living, pids, programs,
 };
 use crate::harness::server::{Conf, Server};
 use crate::harness::{PATIENCE, SOON, wait_until};
@@ -86,8 +86,8 @@ fn a_stream_is_recoded_once_and_while_it_is_published() {
     assert_eq!((text(&all[0], "stream"), text(&all[0], "name")), ("show", "small"));
     drop(encoder);
     await_alone(&server);
-    assert!(programs(&server).is_empty());
-    assert!(zombies(server.pid()).is_empty());
+    wait_until("none is listed", SOON, || programs(&server).is_empty());
+    await_no_zombies(server.pid());
     // The next publish is recoded at once, though the one before has just ended.
     let _encoder = publish_both(&server.rtmp("live/show"));
     wait_until("it is there again", PATIENCE, || size(&url) == "160,90");
@@ -247,7 +247,7 @@ fn those_a_program_leaves_behind_are_asked_too() {
     await_running(&server, 1);
     let keeper = || living(server.dir()).into_iter().find(|process| process.name == "mill-keeper").unwrap();
     wait_until("only the program is left", SOON, || living(server.dir()).len() == 3);
-    wait_until("nobody waits to be asked", SOON, || zombies(keeper().pid).is_empty());
+    await_no_zombies(keeper().pid);
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn two_hundred_programs_come_and_go() {
     let before = descriptors(server.pid());
     round(9);
     await_alone(&server);
-    wait_until("nobody waits to be asked", SOON, || zombies(server.pid()).is_empty());
+    await_no_zombies(server.pid());
     wait_until("no descriptor is left", SOON, || descriptors(server.pid()) <= before);
 }
 
@@ -302,7 +302,7 @@ fn a_program_that_was_killed_is_started_again() {
             .all(|process| u64::from(process.pid) != second && process.pid != keeper.pid)
     );
     assert_ne!(second, third);
-    assert!(zombies(server.pid()).is_empty());
+    await_no_zombies(server.pid());
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn a_program_that_is_not_there_hurts_nobody() {
     let i = &programs(&server)[0];
     assert_eq!((text(i, "state"), i["pid"].as_u64()), ("waiting", Some(0)));
     assert!(text(i, "last").contains("No such file"), "{i}");
-    assert!(zombies(server.pid()).is_empty());
+    await_no_zombies(server.pid());
 }
 
 #[test]
@@ -365,7 +365,7 @@ fn words_arrive_as_they_are() {
             assert!(!name.to_string_lossy().starts_with("pwned"), "{}", folder.display());
         }
     }
-    assert!(zombies(server.pid()).is_empty());
+    await_no_zombies(server.pid());
 }
 
 /// The year as the server writes it, in local time.

@@ -109,6 +109,7 @@ pub(crate) fn logs_and_levels_are_those_of_the_next_start() {
     };
     let server = Server::start(&conf("./one", "info", "1"));
     let first = pids(&await_running(&server, 1));
+    work.stand_in.starts(1);
     server.reload(&conf("./two", "debug", "1"));
     assert_eq!(pids(&await_running(&server, 1)), first, "what runs goes on");
     server.reload(&conf("./two", "debug", "2"));

@@ -75,8 +75,14 @@ pub(crate) fn living(dir: &Path) -> Vec<Living> {
 }
 
 /// Children of a process that have ended and nobody has asked how.
-pub(crate) fn zombies(parent: u32) -> Vec<Living> {
+fn zombies(parent: u32) -> Vec<Living> {
     all().into_iter().filter(|process| process.state == 'Z' && process.parent == parent).collect()
+}
+
+/// Waits until this process has asked all its children that have ended how.
+#[track_caller]
+pub(crate) fn await_no_zombies(parent: u32) {
+    wait_until("nobody waits to be asked", SOON, || zombies(parent).is_empty());
 }
 
 /// Open descriptors of a process.
