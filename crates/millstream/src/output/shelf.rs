@@ -26,6 +26,10 @@ use crate::metrics::Metrics;
 /// Bytes of all files: a minute of two hundred streams of 700 kB/s, more or less.
 const MAX_BYTES: usize = 1 << 30;
 
+/// Of these bytes, one in so many is for playlists and keys alone: a playlist must be in memory, as each viewer gets
+/// its own copy of it.
+const RESERVE: usize = 8;
+
 /// Files, of any size: a day of two-second segments, or a minute of ten thousand streams.
 const MAX_FILES: usize = 1 << 18;
 
@@ -156,7 +160,11 @@ impl Shared {
         let replaced = old.map_or(0, |at| files.by_path[path][at].len());
         let bytes = files.bytes - replaced + item.len();
         let count = files.count + usize::from(old.is_none());
-        if bytes > self.max_bytes || count > MAX_FILES {
+        let max_bytes = match item.file.caching {
+            Caching::For(_) => self.max_bytes - self.max_bytes / RESERVE,
+            Caching::Revalidate | Caching::Never => self.max_bytes,
+        };
+        if bytes > max_bytes || count > MAX_FILES {
             return Err(Full);
         }
         let items = files.by_path.entry(path.to_owned()).or_default();
@@ -331,6 +339,16 @@ mod tests {
         section.put("/x", file("new")).unwrap();
         section.put("/y", file("y")).unwrap();
         assert_eq!(held(&shelf), (4, 2));
+    }
+
+    #[test]
+    fn segments_leave_room_for_playlists() {
+        let shelf = shelf();
+        let mut section = shelf.section("a");
+        let segment = |body| File { caching: Caching::For(Duration::from_secs(1)), ..file(body) };
+        section.put("/1.ts", segment("012345678")).unwrap();
+        assert_eq!(section.put("/2.ts", segment("9")), Err(Full));
+        section.put("/x.m3u8", file("9")).unwrap();
     }
 
     #[test]
