@@ -31,7 +31,7 @@ use mill_packager::path::{self, StreamName};
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::disk::Disk;
@@ -136,6 +136,9 @@ struct Channel<F: Format> {
     feeds: mpsc::Sender<Feed<F>>,
     /// Since when nobody publishes.
     idle: Option<Instant>,
+    /// Tells the task to end before its time. It takes itself out of the table when all is on the disk, so the next
+    /// finds what it needs to go on.
+    end: Arc<Notify>,
 }
 
 /// For Prometheus.
@@ -197,13 +200,15 @@ impl<F: Format> Channels<F> {
         if let Some(feed) = feed {
             let _ = feeds.try_send(feed);
         }
-        table.insert(stream.clone(), Channel { feeds, idle: None });
+        let end = Arc::new(Notify::new());
+        table.insert(stream.clone(), Channel { feeds, idle: None, end: end.clone() });
         let task = Task {
             shared: self.clone(),
             tasks: tasks.clone(),
             config: config.clone(),
             stream: stream.clone(),
             feeds: receiver,
+            end,
             pack: None,
             input: Instant::now(),
         };
@@ -216,7 +221,11 @@ impl<F: Format> Channels<F> {
             let vhost = config.vhosts.iter().find(|vhost| vhost.name == name);
             vhost.is_some_and(|vhost| vhost.enabled && F::rules(F::conf(vhost)).enabled)
         };
-        self.table.lock().retain(|stream, _| !changed(&stream.vhost) || on(&stream.vhost));
+        for (stream, channel) in &*self.table.lock() {
+            if changed(&stream.vhost) && !on(&stream.vhost) {
+                channel.end.notify_one();
+            }
+        }
     }
 
     /// The server ends: tasks end with what they are about.
@@ -230,13 +239,9 @@ impl<F: Format> Channels<F> {
         if let Some(channel) = table.get_mut(stream) {
             channel.idle = Some(Instant::now());
         }
-        let idle = table.iter().filter_map(|(stream, channel)| Some((channel.idle?, stream)));
-        let (count, first) = (idle.clone().count(), idle.min_by_key(|&(since, _)| since));
-        if count > MAX_IDLE
-            && let Some((_, first)) = first
-        {
-            let first = first.clone();
-            table.remove(&first);
+        let idle = || table.values().filter(|channel| channel.idle.is_some());
+        if idle().count() > MAX_IDLE {
+            idle().min_by_key(|channel| channel.idle).inspect(|first| first.end.notify_one());
         }
     }
 }
@@ -287,6 +292,7 @@ struct Task<F: Format> {
     config: Config,
     stream: StreamId,
     feeds: mpsc::Receiver<Feed<F>>,
+    end: Arc<Notify>,
     pack: Option<Pack<F>>,
     /// When the last frame came.
     input: Instant,
@@ -299,21 +305,29 @@ impl<F: Format> Task<F> {
         loop {
             let rest = self.rest();
             tokio::select! {
+                biased;
+                () = self.end.notified() => {}
                 feed = self.feeds.recv() => match feed {
                     Some(feed) => {
                         self.publish(feed).await;
                         self.shared.rest(&self.stream);
+                        continue;
                     }
                     None => break,
                 },
-                () = tokio::time::sleep_until((self.input + rest).into()) => {
-                    self.dispose();
-                    if self.leave() {
-                        break;
-                    }
-                }
+                () = tokio::time::sleep_until((self.input + rest).into()) => {}
+            }
+            // Whoever begins to publish meanwhile does not wait longer for a disk that hangs.
+            let _ = tokio::time::timeout(DISK, self.finish()).await;
+            if self.leave() {
+                break;
             }
         }
+        self.finish().await;
+    }
+
+    /// Deletes what is to be deleted, and waits for the disk.
+    async fn finish(&mut self) {
         self.dispose();
         if let Some(pack) = self.pack.take() {
             pack.finish().await;

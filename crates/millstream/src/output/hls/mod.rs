@@ -30,11 +30,11 @@ use mill_packager::playlist::Numbers;
 use parking_lot::Mutex;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
 
 pub(crate) use self::pack::PLAYLIST;
-use self::pack::Pack;
+use self::pack::{DISK, Pack};
 use super::disk::Disk;
 use super::shelf::Shelf;
 use crate::attach::Source;
@@ -84,6 +84,9 @@ struct Channel {
     feeds: mpsc::Sender<Feed>,
     /// Since when nobody publishes.
     idle: Option<Instant>,
+    /// Tells the task to end before its time. It takes itself out of the table when all is on the disk, so the next
+    /// finds what it needs to go on.
+    end: Arc<Notify>,
 }
 
 /// For Prometheus.
@@ -151,13 +154,15 @@ impl Channels {
         if let Some(feed) = feed {
             let _ = feeds.try_send(feed);
         }
-        table.channels.insert(stream.clone(), Channel { feeds, idle: None });
+        let end = Arc::new(Notify::new());
+        table.channels.insert(stream.clone(), Channel { feeds, idle: None, end: end.clone() });
         let task = Task {
             shared: self.clone(),
             tasks: tasks.clone(),
             config: config.clone(),
             stream,
             feeds: receiver,
+            end,
             pack: None,
             input: Instant::now(),
         };
@@ -170,7 +175,11 @@ impl Channels {
             let vhost = config.vhosts.iter().find(|vhost| vhost.name == name);
             vhost.is_some_and(|vhost| vhost.enabled && vhost.hls.enabled)
         };
-        self.table.lock().channels.retain(|stream, _| !changed(&stream.vhost) || on(&stream.vhost));
+        for (stream, channel) in &self.table.lock().channels {
+            if changed(&stream.vhost) && !on(&stream.vhost) {
+                channel.end.notify_one();
+            }
+        }
     }
 
     /// The server ends: tasks end with what they are about.
@@ -199,13 +208,9 @@ impl Channels {
         if let Some(channel) = table.channels.get_mut(stream) {
             channel.idle = Some(Instant::now());
         }
-        let idle = table.channels.iter().filter_map(|(stream, channel)| Some((channel.idle?, stream)));
-        let (count, first) = (idle.clone().count(), idle.min_by_key(|&(since, _)| since));
-        if count > MAX_IDLE
-            && let Some((_, first)) = first
-        {
-            let first = first.clone();
-            table.channels.remove(&first);
+        let idle = || table.channels.values().filter(|channel| channel.idle.is_some());
+        if idle().count() > MAX_IDLE {
+            idle().min_by_key(|channel| channel.idle).inspect(|first| first.end.notify_one());
         }
     }
 }
@@ -255,7 +260,7 @@ impl Conf {
 }
 
 /// Where keys are; SRS takes the first `hls_path` of the process if there is none.
-fn key_directory(hls: &model::Hls) -> &str {
+pub(crate) fn key_directory(hls: &model::Hls) -> &str {
     if hls.key_file_path.is_empty() { &hls.path } else { &hls.key_file_path }
 }
 
@@ -266,6 +271,7 @@ struct Task {
     config: Config,
     stream: StreamId,
     feeds: mpsc::Receiver<Feed>,
+    end: Arc<Notify>,
     pack: Option<Pack>,
     /// When the last frame came.
     input: Instant,
@@ -286,21 +292,29 @@ impl Task {
         loop {
             let rest = self.rest();
             tokio::select! {
+                biased;
+                () = self.end.notified() => {}
                 feed = self.feeds.recv() => match feed {
                     Some(feed) => {
                         self.publish(feed).await;
                         self.shared.rest(&self.stream);
+                        continue;
                     }
                     None => break,
                 },
-                () = tokio::time::sleep_until((self.input + rest).into()) => {
-                    self.dispose();
-                    if self.leave() {
-                        break;
-                    }
-                }
+                () = tokio::time::sleep_until((self.input + rest).into()) => {}
+            }
+            // Whoever begins to publish meanwhile does not wait longer for a disk that hangs.
+            let _ = tokio::time::timeout(DISK, self.finish()).await;
+            if self.leave() {
+                break;
             }
         }
+        self.finish().await;
+    }
+
+    /// Deletes what is to be deleted, and waits for the disk.
+    async fn finish(&mut self) {
         self.dispose();
         if let Some(pack) = self.pack.take() {
             self.shared.remember(&self.stream, pack.numbers());

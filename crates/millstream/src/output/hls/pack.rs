@@ -38,7 +38,7 @@ use crate::tasks::Tasks;
 pub(super) const MAX_OPEN: usize = 256 << 20;
 
 /// How long a beginning waits for the disk that has the old playlist.
-const DISK: Duration = Duration::from_secs(10);
+pub(super) const DISK: Duration = Duration::from_secs(10);
 
 /// Largest playlist that is read: some days of segments.
 const MAX_PLAYLIST: u64 = 16 << 20;
