@@ -201,17 +201,18 @@ fn a_stream_plays_and_is_where_the_clock_says() {
     decodes(&server, &mpd);
     // ffmpeg begins anew where the description grows between its looks for the two tracks.
     wait_until("a player plays it", PATIENCE, || try_decode(&server.http("live/show.mpd"), 2).is_ok());
-    // Whatever is listed is there by the clock, and is not old.
+    // Whatever is listed is there by the clock, and is not old once the encoder keeps up.
     Mpd::until(&server, "many segments", |mpd| {
         let now = jiff::Timestamp::now().as_millisecond();
         let late = now - mpd.newest();
-        assert!((-100..15_000).contains(&late), "the newest segment is {late} ms behind the clock");
+        assert!(late >= -100, "the newest segment is {late} ms behind the clock");
         let newest = mpd.sets[0].paths(&mpd.base).last().unwrap();
         fetch(&server, &newest);
-        mpd.listed() >= 8
+        mpd.listed() >= 8 && late < 15_000
     });
-    let files = std::fs::read_dir(server.dir().join("html/live/show")).unwrap().count();
-    assert!(files >= 16, "{files} on the disk");
+    wait_until("they are on the disk", SOON, || {
+        std::fs::read_dir(server.dir().join("html/live/show")).map_or(0, Iterator::count) >= 16
+    });
 }
 
 /// One medium alone, and codecs of their own.
@@ -382,7 +383,9 @@ pub(crate) fn a_reload_restarts_the_output_of_its_vhost_alone() {
     server.reload(&conf("enabled on; dash_path ./html/x; dash_mpd_file [app]/[stream]/live.mpd; dash_fragment 1; dash_cleanup off;"));
     more(&mut publisher);
     wait_until("another place", SOON, || Mpd::get(addr, "/x/live/show/live.mpd").is_some());
-    wait_until("the old one is empty", SOON, || Mpd::get(addr, "/live/show.mpd").is_none());
+    wait_until("the old one is at most a file on the disk", SOON, || {
+        !Http::get(addr, "/live/show.mpd").is_packaged()
+    });
     wait_until("on the disk too", SOON, || server.dir().join("html/x/live/show/live.mpd").exists());
 
     // It counts at once, for what is there: nothing begins anew.

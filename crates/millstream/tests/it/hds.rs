@@ -164,5 +164,5 @@ pub(crate) fn a_reload_restarts_the_output() {
     wait_until("another place", SOON, || Bootstrap::get(server.http_addr(), "/x/live/show.abst").is_some());
     server.reload(&conf("hds_path ./html/x;"));
     more(70);
-    wait_until("it is off", SOON, || Bootstrap::get(server.http_addr(), "/x/live/show.abst").is_none());
+    wait_until("it is off", SOON, || !Http::get(server.http_addr(), "/x/live/show.abst").is_packaged());
 }

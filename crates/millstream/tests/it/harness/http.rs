@@ -236,6 +236,11 @@ impl Body {
         self.head.framing == Framing::Chunked
     }
 
+    /// Whether it is what a packager has, and no file on the disk: tags of files have a dot.
+    pub(crate) fn is_packaged(&self) -> bool {
+        self.head.status == 200 && self.head.header("etag").is_some_and(|tag| !tag.contains('.'))
+    }
+
     pub(crate) fn local_port(&self) -> u16 {
         self.http.raw.local_port()
     }
