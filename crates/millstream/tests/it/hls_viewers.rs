@@ -30,7 +30,10 @@ fn publish(server: &Server) -> Publisher {
     let mut publisher = Publisher::start(server, "live/s");
     publisher.headers(0);
     show(&mut publisher, 0, 4);
-    wait_until("a list", SOON, || std::fs::exists(server.dir().join("html/live/s.m3u8")).unwrap_or(false));
+    wait_until("a list of three", SOON, || {
+        let list = std::fs::read_to_string(server.dir().join("html/live/s.m3u8"));
+        list.is_ok_and(|list| list.contains("s-2.ts"))
+    });
     publisher
 }
 
@@ -112,6 +115,25 @@ fn who_is_denied_stays_outside() {
     // Under another name of the host it is the same stream, and the same door.
     assert_eq!(get(&server, "/live/s.m3u8?vhost=elsewhere.com").0, 403);
     assert!(!backend.actions().contains(&"on_stop".to_owned()));
+}
+
+/// What a stream has left on the disk is no way round the door.
+#[test]
+fn files_of_a_former_run_are_for_nobody_where_viewers_are_checked() {
+    let conf = conf("hls_keys on;").and_vhost("security { enabled on; allow publish all; deny play all; }");
+    let mut server = Server::start(&conf);
+    let publisher = publish(&server);
+    drop(publisher);
+    server.kill();
+    std::fs::write(server.dir().join("html/live/s-2.ts.tmp"), "half").unwrap();
+    std::fs::write(server.dir().join("html/live/page.txt"), "text").unwrap();
+    server.start_again();
+    for file in ["s.m3u8", "s-1.ts", "s-0.key", "s-2.ts.tmp", "s-1.ts?hls_ctx=mine", "s.m3u8?hls_ctx=mine"] {
+        assert_eq!(get(&server, &format!("/live/{file}")).0, 404, "{file}");
+    }
+    assert_eq!(get(&server, "/live/page.txt"), (200, "text".into()), "other files are files");
+    server.reload(&self::conf("hls_keys on;"));
+    assert_eq!((get(&server, LIST).0, get(&server, "/live/s-1.ts").0), (200, 200), "nobody is checked");
 }
 
 #[test]

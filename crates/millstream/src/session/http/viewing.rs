@@ -9,11 +9,13 @@
 //! started again) goes down the road too and stays. One that was ended is refused for as long as it would have
 //! lasted.
 //!
-//! Where viewers are checked at all, files are given to sessions only; else to anybody. Bounded by
-//! [`MAX_SESSIONS`]; one that is never used ends after [`UNUSED`].
+//! Where viewers are checked at all, files are given to sessions only, and what former streams have left on the
+//! disk to nobody ([`keeps`]); else to anybody. Bounded by [`MAX_SESSIONS`]; one that is never used ends after
+//! [`UNUSED`].
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::path::{self, Path};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +24,7 @@ use hyper::header::{self, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use mill_config::model::{Snapshot, Vhost};
 use mill_hub::StreamId;
+use mill_packager::path::TEMPORARY;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 use tracing::{info, warn};
@@ -31,7 +34,7 @@ use super::reply::{self, Reply};
 use crate::clients::{Kind, Traffic};
 use crate::identity;
 use crate::metrics::Metrics;
-use crate::output::hls::PLAYLIST;
+use crate::output::hls::{PLAYLIST, key_directory};
 use crate::output::shelf::{Item, Show};
 use crate::relay::via::Via;
 use crate::session::admit::{self, Playing};
@@ -268,6 +271,32 @@ pub(super) async fn enter<B>(
 fn checks(vhost: &Vhost) -> bool {
     let hooks = vhost.http_hooks.enabled && !vhost.http_hooks.on_play.is_empty();
     hooks || vhost.security.enabled || vhost.refer.enabled
+}
+
+/// Whether a file of the disk is not for everybody: a list, segment or key below the directories of a vhost whose
+/// viewers have sessions because they are checked. By its name alone, as nobody knows any more whose it was.
+pub(super) fn keeps(config: &Snapshot, file: &Path) -> bool {
+    let guards = |vhost: &&Arc<Vhost>| vhost.enabled && vhost.hls.enabled && vhost.hls.ctx && checks(vhost);
+    let mut guarded = config.vhosts.iter().filter(guards).map(|vhost| &vhost.hls).peekable();
+    if guarded.peek().is_none() {
+        return false;
+    }
+    let Ok(file) = path::absolute(file) else { return true };
+    let name = file.file_name().map_or_else(Default::default, |name| name.to_string_lossy());
+    let ending = ending(name.strip_suffix(TEMPORARY).unwrap_or(&name));
+    let is_of = |directory: &str, template: &str| {
+        let is_below = path::absolute(directory).is_ok_and(|directory| file.starts_with(directory));
+        is_below && self::ending(template) == ending
+    };
+    guarded.any(|hls| {
+        let is_media = || is_of(&hls.path, &hls.ts_file) || is_of(key_directory(hls), &hls.key_file);
+        is_of(&hls.path, &hls.m3u8_file) || hls.ts_ctx && is_media()
+    })
+}
+
+/// What follows the last dot.
+fn ending(name: &str) -> &str {
+    name.rsplit_once('.').map_or("", |(_, ending)| ending)
 }
 
 /// Takes a viewer down the road, and starts its session.

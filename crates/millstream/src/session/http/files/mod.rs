@@ -35,6 +35,7 @@ use self::start::Start;
 use super::mount::{self, parameter};
 use super::pieces::{Pieces, on_disk};
 use super::reply::{self, Reply};
+use super::viewing;
 use crate::log::Throttle;
 
 /// A link that leads out of a directory is worth a line of the log, not one for each who follows it.
@@ -54,10 +55,14 @@ pub(super) async fn answer<B>(config: &Snapshot, request: &Request<B>) -> Option
     if below.depth() == 0 && !below.is_dir {
         return Some(redirect(&name.path(true), request));
     }
+    let file = below.file();
+    if viewing::keeps(config, &dir.join(&file)) {
+        return None;
+    }
     let wanted = Wanted {
         dir,
         follow_links,
-        name: below.file(),
+        name: file,
         encodings: ENCODINGS
             .into_iter()
             .filter(|(_, encoding)| accepts(request.headers(), encoding))
