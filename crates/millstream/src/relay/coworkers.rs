@@ -16,7 +16,7 @@ use http_body_util::BodyExt;
 use hyper::Method;
 use mill_config::model::Vhost;
 use mill_hub::{Stream, StreamId};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde::Deserialize;
 use tracing::{info, warn};
 
@@ -73,7 +73,7 @@ impl Coworkers {
         let server = Server::parse_with_port(coworker, API_PORT)?;
         let transport = self.0.connect(&server, Path::new(""), ANSWER).await?;
         let path = format!("/api/v1/clusters?{query}&coworker={}", encoded(coworker));
-        let (response, mut connection) = web::ask(transport, Method::POST, &server, &path).await?;
+        let (response, mut connection) = web::ask(transport, Method::POST, &server, &path, "").await?;
         if !response.status().is_success() {
             return Err(Error::Status(response.status().as_u16()));
         }
@@ -132,8 +132,11 @@ impl Registry for Coworkers {
     }
 }
 
+/// SRS 3 takes values as they stand and puts `coworker` into its answer, so only what would end a value is encoded.
 fn encoded(text: impl AsRef<str>) -> String {
-    utf8_percent_encode(text.as_ref(), NON_ALPHANUMERIC).to_string()
+    const VALUE: &AsciiSet =
+        &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'&').add(b'+').add(b'<').add(b'>').add(b'?');
+    utf8_percent_encode(text.as_ref(), VALUE).to_string()
 }
 
 /// Reads an answer: `Some(None)` says that the stream is not there, `None` that nothing can be understood.

@@ -188,3 +188,22 @@ fn the_examples_of_an_origin_cluster() {
         probe(&edge.rtmp(name), 60).assert_sound();
     }
 }
+
+/// SRS 3 takes the question as it stands and answers with the host of `coworker`: nothing in it may be encoded that
+/// need not be.
+#[test]
+fn the_question_is_one_that_srs_understands() {
+    let coworker =
+        Backend::with(|_| Answer::Say(200, r#"{"code":0,"data":{"query":{},"origin":null}}"#.into()));
+    let here = Server::start(&origin(&address(&coworker)));
+    assert!(Player::start(&here, "live/s-1_a.b").is_closed(SOON));
+    let calls = coworker.calls();
+    let expected = format!(
+        "/api/v1/clusters?vhost=__defaultVhost__&ip=127.0.0.1&app=live&stream=s-1_a.b&coworker={}",
+        address(&coworker)
+    );
+    assert_eq!(
+        (calls.len(), calls[0].method.as_str(), calls[0].path.as_str()),
+        (1, "POST", expected.as_str())
+    );
+}
