@@ -29,7 +29,7 @@ pub(crate) struct FlvStream {
 }
 
 impl FlvStream {
-    /// Asks for `path` with its query and comes back with the head of a response that has the stream.
+    /// Asks for `path` with its query, for the servers in `via`, and comes back with the head of a response that has the stream.
     ///
     /// # Errors
     /// [`Error::Status`] for any other; whatever else is in the way.
@@ -37,11 +37,12 @@ impl FlvStream {
         dialer: &Dialer,
         server: &Server,
         path: &str,
+        via: &str,
         options: &Options,
     ) -> Result<Self, Error> {
         let (mut server, mut path) = (server.clone(), path.to_owned());
         for _ in 0..=MAX_REDIRECTS {
-            match Self::ask(dialer, &server, &path, options).await? {
+            match Self::ask(dialer, &server, &path, via, options).await? {
                 Ok(stream) => return Ok(stream),
                 Err(location) => (server, path) = location.follow(server)?,
             }
@@ -53,13 +54,14 @@ impl FlvStream {
         dialer: &Dialer,
         server: &Server,
         path: &str,
+        via: &str,
         options: &Options,
     ) -> Result<Result<Self, Location>, Error> {
         let transport = dialer.connect(server, &options.ca, options.connect).await?;
         transport.watch_line().map_err(Error::Connect)?;
         let peer = transport.peer_addr().map_err(Error::Connect)?;
         let limit = options.begin;
-        let (response, connection) = timeout(limit, web::ask(transport, Method::GET, server, path))
+        let (response, connection) = timeout(limit, web::ask(transport, Method::GET, server, path, via))
             .await
             .map_err(|_| Error::Timeout { phase: "HTTP response", limit })??;
         let status = response.status();

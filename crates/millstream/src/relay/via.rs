@@ -11,6 +11,9 @@ use std::sync::Arc;
 
 use mill_media::amf0::{Object, Value};
 
+/// Where an edge that pulls over HTTP says it.
+pub(crate) const HEADER: &str = "x-millstream-via";
+
 /// Name of the property.
 const KEY: &str = "millstream_via";
 
@@ -24,7 +27,11 @@ pub(crate) struct Via(Arc<str>);
 impl Via {
     /// What a publisher's connect says.
     pub(crate) fn of(args: Option<&Object>) -> Self {
-        let text = args.and_then(|args| args.get(KEY)).and_then(Value::as_str).unwrap_or_default();
+        Self::parse(args.and_then(|args| args.get(KEY)).and_then(Value::as_str).unwrap_or_default())
+    }
+
+    /// What [`HEADER`] says.
+    pub(crate) fn parse(text: &str) -> Self {
         // What is too long stays too long, and says no more than that.
         let end = text.char_indices().map(|(at, _)| at).find(|at| *at > MAX_LEN).unwrap_or(text.len());
         Self(text[..end].into())
@@ -37,8 +44,12 @@ impl Via {
 
     /// Tells the next server, `mark` included.
     pub(crate) fn tell(&self, mark: &str, args: &mut Object) {
-        let all = if self.0.is_empty() { mark.to_owned() } else { format!("{},{mark}", self.0) };
-        args.set(KEY, all);
+        args.set(KEY, self.with(mark));
+    }
+
+    /// The same as text.
+    pub(crate) fn with(&self, mark: &str) -> String {
+        if self.0.is_empty() { mark.to_owned() } else { format!("{},{mark}", self.0) }
     }
 }
 

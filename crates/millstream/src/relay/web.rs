@@ -17,6 +17,7 @@ use hyper_util::rt::TokioIo;
 use super::client::Error;
 use super::dial::Transport;
 use super::target::Server;
+use super::via::HEADER;
 use crate::identity;
 
 /// The head of a response has some hundred bytes.
@@ -25,21 +26,25 @@ const MAX_HEAD: usize = 16 * 1024;
 /// Moves the bytes of a response; must be awaited beside its body.
 pub(super) type Connection = Pin<Box<http1::Connection<TokioIo<Transport>, Empty<Bytes>>>>;
 
-/// Sends a request without body and waits for the head of the response. May be dropped while it waits.
+/// Sends a request without body, for the servers in `via`, and waits for the head of the response. May be dropped while it waits.
 pub(super) async fn ask(
     transport: Transport,
     method: Method,
     server: &Server,
     path: &str,
+    via: &str,
 ) -> Result<(Response<Body>, Connection), Error> {
-    let request = Request::builder()
+    let via = Some(via).filter(|via| !via.is_empty());
+    let mut request = Request::builder()
         .method(method)
         .uri(path)
         .header(HOST, server.to_string())
         .header(USER_AGENT, identity::SERVER)
-        .header(ACCEPT, "*/*")
-        .body(Empty::new())
-        .map_err(|e| Error::Broken(io::Error::other(e)))?;
+        .header(ACCEPT, "*/*");
+    if let Some(via) = via {
+        request = request.header(HEADER, via);
+    }
+    let request = request.body(Empty::new()).map_err(|e| Error::Broken(io::Error::other(e)))?;
     let http = http1::Builder::new().max_buf_size(MAX_HEAD).handshake(TokioIo::new(transport)).await;
     let (mut sender, connection) = http.map_err(broken)?;
     let mut connection = Box::pin(connection);

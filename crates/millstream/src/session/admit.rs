@@ -216,6 +216,10 @@ async fn admit(ctx: &Context, peer: &Peer, request: &Request) -> Result<Admitted
         return Err(Refusal::NoName);
     }
     access::from_page(&vhost.refer, publishes, &peer.page_url)?;
+    // Two edges that are each other's origin would watch each other for ever.
+    if !publishes && vhost.cluster.is_edge() && !request.via.allows(&ctx.outputs.forwards.mark(&stream)) {
+        return Err(Refusal::Circle);
+    }
     if vhost.cluster.is_edge() && vhost.cluster.token_traverse {
         edge::token::ask(&ctx.dialer, &vhost, peer, request).await?;
     }

@@ -7,6 +7,7 @@ use crate::harness::ffmpeg::{probe, publish_both};
 use crate::harness::http::Http;
 use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, kind, serial};
 use crate::harness::server::{Conf, Server, free_port, moved, shipped};
+use crate::harness::target::{Came, Target};
 use crate::harness::{SOON, pause, wait_until};
 use mill_media::flv::demux::Tag;
 use mill_media::frame::FrameKind;
@@ -328,10 +329,18 @@ fn arrives(edge: &Server, origin: &Server, name: &str, line: &str) {
 #[test]
 pub(crate) fn a_reload_counts_for_the_next_pull() {
     let (a, b) = (origin(), origin());
-    let edge = Server::start(&edge_of(&at(&a), ""));
-    arrives(&edge, &a, "s1", "args=(obj)");
-    edge.reload(&edge_of(&at(&a), "debug_srs_upnode off;"));
-    arrives(&edge, &a, "s2", "args=null");
+    let recorder = Target::start();
+    let edge = Server::start(&edge_of(&recorder.address(), ""));
+    let introduced = |count: usize| {
+        let signs = |came: &Came| came.connect.as_ref()?.args.as_ref()?.get("srs_sig").map(|_| ());
+        let _player = Player::start(&edge, &format!("live/i{count}"));
+        let came = recorder
+            .wait_until("a pull", |came| came.iter().filter(|came| came.connect.is_some()).count() == count);
+        came.iter().filter_map(signs).count()
+    };
+    assert_eq!(introduced(1), 1);
+    edge.reload(&edge_of(&recorder.address(), "debug_srs_upnode off;"));
+    assert_eq!(introduced(2), 1);
     edge.reload(&edge_of(&at(&a), "vhost cdn.example;"));
     arrives(&edge, &a, "s3", "tcUrl=rtmp://cdn.example:");
     edge.reload(&edge_of(&at(&b), ""));
@@ -441,4 +450,44 @@ fn the_examples_of_edges() {
     });
     let _encoder = publish_both(&transform.rtmp("live/livestream"));
     probe(&transform.rtmp("live?vhost=same.edge.srs.com/livestream"), 60).assert_sound();
+}
+
+#[test]
+fn a_playlist_that_is_asked_for_gets_the_stream() {
+    let origin = origin();
+    let _encoder = publish_both(&origin.rtmp("live/s"));
+    let lines = "hls { enabled on; hls_fragment 1; hls_path ./html; } dash { enabled on; dash_fragment 1; dash_path ./html; }";
+    let edge = Server::start(&edge_of(&at(&origin), "").and_vhost(lines));
+    let playlist = api::read(Http::get(edge.http_addr(), "/live/s.m3u8"));
+    assert_eq!(playlist.head.status, 200);
+    assert!(playlist.text.starts_with("#EXTM3U"), "{}", playlist.text);
+    probe(&edge.http("live/s.m3u8"), 60).assert_sound();
+    let manifest = api::read(Http::get(edge.http_addr(), "/live/s.mpd"));
+    assert_eq!(manifest.head.status, 200);
+    assert!(manifest.text.contains("<MPD"), "{}", manifest.text);
+    assert_eq!(players(&origin), 1, "one pull for all");
+}
+
+#[test]
+fn a_playlist_of_a_stream_that_nobody_has_is_not_found() {
+    let edge = Server::start(
+        &edge_of(&nobody(), "pull_give_up 1;").and_vhost("hls { enabled on; hls_path ./html; }"),
+    );
+    assert_eq!(Http::get(edge.http_addr(), "/live/s.m3u8").head.status, 404);
+    assert!(api::clients(&edge).is_empty());
+}
+
+#[test]
+fn an_edge_that_is_its_own_origin_notices() {
+    for protocol in ["rtmp", "flv"] {
+        let edge = Server::start_with(|command, ports, dir| {
+            let port = if protocol == "rtmp" { ports.rtmp } else { ports.http };
+            let conf =
+                edge_of(&format!("127.0.0.1:{port}"), &format!("protocol {protocol}; pull_give_up 1;"));
+            std::fs::write(dir.join("srs.conf"), conf.text(ports, dir)).unwrap();
+            command.args(["-c", "srs.conf"]);
+        });
+        assert!(Player::start(&edge, "live/s").is_closed(SOON));
+        await_log(&edge, "it goes in a circle");
+    }
 }

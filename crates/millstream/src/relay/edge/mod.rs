@@ -18,6 +18,7 @@
 //! The configuration is read each time origins are asked. Bounded: a pull has one connection to each origin at most;
 //! pulls by the streams that are watched.
 
+mod keep;
 pub(crate) mod origins;
 pub(crate) mod token;
 mod upstream;
@@ -47,6 +48,7 @@ use crate::log::Redacted;
 use crate::session::Context;
 use crate::session::admit::{self, Request};
 use crate::session::intake::Intake;
+use keep::Kept;
 use origins::{Origins, Roster};
 use upstream::{Upstream, Wanted};
 
@@ -68,6 +70,8 @@ pub(crate) struct Edge {
     ctx: Weak<Context>,
     origins: Arc<Origins>,
     table: Mutex<HashMap<StreamId, Supply>>,
+    /// What viewers keep who have no connection.
+    kept: Mutex<HashMap<StreamId, Kept>>,
 }
 
 /// What a viewer holds of a pull: nothing where streams are published here.
@@ -89,7 +93,7 @@ impl Supply {
 
 impl Edge {
     pub(crate) fn new(ctx: Weak<Context>, origins: Arc<Origins>) -> Self {
-        Self { ctx, origins, table: Mutex::default() }
+        Self { ctx, origins, table: Mutex::default(), kept: Mutex::default() }
     }
 
     /// Sees to it that a stream somebody watches comes from an origin, if its vhost is an edge. Call it after
@@ -119,9 +123,10 @@ impl Edge {
             stream: stream.clone(),
             supply: supply.clone(),
             asked: called(&request.vhost, stream.id()),
+            via: request.via.clone(),
             param: request.param.clone(),
             viewer: viewer.id,
-            over_http: request.kind == Kind::HttpPlay,
+            over_http: matches!(request.kind, Kind::HttpPlay | Kind::HlsPlay),
             id,
             silent: SILENT,
             publish: None,
@@ -148,6 +153,8 @@ struct Pull {
     /// The vhost its first viewer asked for, and the parameters.
     asked: String,
     param: String,
+    /// The edges its first viewer stands for.
+    via: Via,
     viewer: u64,
     over_http: bool,
     id: u64,
@@ -280,13 +287,17 @@ impl Pull {
         let there = conf.vhost.replace("[vhost]", &self.asked);
         let introduce = config.vhost(&there).is_none_or(|vhost| vhost.cluster.debug_srs_upnode);
         let StreamId { app, name, .. } = self.stream.id();
+        let mark = self.ctx.outputs.forwards.mark(self.stream.id());
+        let mut args = introduction(introduce, self.id);
+        self.via.tell(&mark, &mut args);
         Wanted {
             protocol,
             vhost: there,
             app: app.clone(),
             name: name.clone(),
             param: self.param.clone(),
-            args: introduction(introduce, self.id),
+            via: self.via.with(&mark),
+            args,
             chunk_size: vhost.chunk_size,
         }
     }

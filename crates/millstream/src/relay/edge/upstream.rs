@@ -42,7 +42,9 @@ pub(super) struct Wanted {
     pub(super) name: String,
     /// Of the first viewer, with the question mark.
     pub(super) param: String,
-    /// What we say of ourselves.
+    /// The edges on the way, this one included.
+    pub(super) via: String,
+    /// What we say of ourselves, and that.
     pub(super) args: Object,
     pub(super) chunk_size: u32,
 }
@@ -92,7 +94,8 @@ impl Upstream {
         let opened = match wanted.protocol {
             Protocol::Rtmp => Self::rtmp(dialer, server, wanted).await,
             Protocol::Flv | Protocol::Flvs => {
-                let stream = FlvStream::open(dialer, server, &wanted.path(), &wanted.options()).await?;
+                let stream =
+                    FlvStream::open(dialer, server, &wanted.path(), &wanted.via, &wanted.options()).await?;
                 let mut upstream = Self::new(server, Source::Flv(stream));
                 upstream.begin().await.map(|()| upstream)
             }
@@ -201,8 +204,8 @@ mod tests {
     fn paths_over_http() {
         let path = |vhost: &str, name: &str, param: &str| {
             let [vhost, app, name, param] = [vhost, "live", name, param].map(str::to_owned);
-            let (protocol, args, chunk_size) = (Protocol::Flv, Object::new(), 60_000);
-            Wanted { protocol, vhost, app, name, param, args, chunk_size }.path()
+            let (protocol, via, args) = (Protocol::Flv, String::new(), Object::new());
+            Wanted { protocol, vhost, app, name, param, via, args, chunk_size: 60_000 }.path()
         };
         assert_eq!(path(DEFAULT_VHOST, "s", ""), "/live/s.flv");
         assert_eq!(path(DEFAULT_VHOST, "s", "?vhost=x&k=v"), "/live/s.flv?k=v");

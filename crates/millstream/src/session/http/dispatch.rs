@@ -12,6 +12,7 @@ use crate::api;
 use crate::clients::{Peer, Traffic};
 use crate::metrics;
 use crate::relay::coworkers::{self, Registry};
+use crate::relay::via::{self, Via};
 use crate::session::admit::{self, Playing};
 use crate::session::http::Reply;
 use crate::wire::Body;
@@ -102,7 +103,10 @@ async fn api(asked: &Asked<'_>) -> Option<Answer> {
 /// A live stream at its mount.
 async fn live_stream(asked: &Asked<'_>) -> Option<Answer> {
     let Asked { connection, config, request, cors } = asked;
-    let (wanted, format) = mount::find(config, request)?;
+    let (mut wanted, format) = mount::find(config, request)?;
+    if let Some(via) = request.headers().get(via::HEADER).and_then(|value| value.to_str().ok()) {
+        wanted.via = Via::parse(via);
+    }
     if request.method() == Method::HEAD {
         return Some(live::head(format).into());
     }

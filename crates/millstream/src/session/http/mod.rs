@@ -14,6 +14,7 @@ mod files;
 mod h2;
 mod live;
 mod mount;
+mod ondemand;
 mod patience;
 mod pieces;
 mod players;

@@ -65,7 +65,7 @@ fn path_template<'a>(mount: &'a str, vhost: &str, host: &str) -> Option<&'a str>
 }
 
 /// App and stream name, if `path` fits `template`.
-fn matched(template: &str, path: &str) -> Option<(String, String)> {
+pub(super) fn matched(template: &str, path: &str) -> Option<(String, String)> {
     let (mut app, mut name) = (String::new(), String::new());
     let mut levels = path.split('/');
     for pattern in template.split('/') {

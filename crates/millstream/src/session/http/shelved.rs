@@ -14,7 +14,7 @@ use tracing::warn;
 
 use super::pieces::{self, Pieces};
 use super::reply::{self, Reply};
-use super::{Connection, mount, viewing};
+use super::{Connection, mount, ondemand, viewing};
 use crate::output::hls::PLAYLIST;
 use crate::output::shelf::{Body, Caching, Item};
 
@@ -33,8 +33,13 @@ pub(super) async fn answer<B>(
     }
     let path = percent_encoding::percent_decode_str(path).decode_utf8().ok()?;
     let host = mount::requested_host(request)?;
-    let vhost = config.vhost(&host).map_or("", |vhost| vhost.name.as_str());
-    let item = connection.ctx.shelf.find(vhost, &path)?;
+    let vhost = config.vhost(&host);
+    let name = vhost.map_or("", |vhost| vhost.name.as_str());
+    let item = match (connection.ctx.shelf.find(name, &path), vhost) {
+        (Some(item), _) => item,
+        (None, Some(vhost)) => ondemand::fetch(connection, config, request, vhost, &path).await?,
+        (None, None) => return None,
+    };
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Some(reply::not_allowed("GET, HEAD, OPTIONS"));
     }
@@ -45,6 +50,9 @@ pub(super) async fn answer<B>(
         },
         None => None,
     };
+    if let Some(vhost) = vhost {
+        ondemand::keep(connection, config, request, vhost);
+    }
     if let (Some(viewer), Body::Memory(text), PLAYLIST) = (&viewer, &item.file.body, item.file.content_type) {
         return Some(viewer.playlist(text));
     }
