@@ -304,6 +304,8 @@ fn both_ends_of_the_server_finish_the_file() {
 #[test]
 fn what_a_kill_leaves_is_finished_by_the_next_start_and_told_once() {
     const USUAL: u32 = 5;
+    /// `dvr_flush`, in milliseconds.
+    const FLUSH: i64 = 1000;
     let work = Folder::new();
     let source = tags(&clip(work.path(), 5));
     let rounds: u32 = std::env::var("MILL_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(USUAL);
@@ -314,7 +316,14 @@ fn what_a_kill_leaves_is_finished_by_the_next_start_and_told_once() {
         let mut worst = 0;
         for round in 1..=rounds {
             let length = Duration::from_millis(1300 + u64::from(round * 379 % 2700));
-            let sent = send_for(&mut Publisher::start(&server, "live/show"), &source, length);
+            let mut publisher = Publisher::start(&server, "live/show");
+            let sent = send_for(&mut publisher, &source, length);
+            // What is written, on a machine that keeps up nearly all of it.
+            let mut written = 0;
+            wait_until("more than a flush is written", SOON, || {
+                written = written_ms(&server);
+                written > FLUSH
+            });
             server.kill();
             if round % 2 == 0 {
                 // In the middle of the repair, before or behind it.
@@ -335,6 +344,7 @@ fn what_a_kill_leaves_is_finished_by_the_next_start_and_told_once() {
             assert!(made.iter().any(|file| file.file_name() == newest.file_name()), "{made:?}");
             assert_plays(&newest);
             let end = probe_file(&newest).packets.iter().map(|packet| packet.dts).max().unwrap();
+            assert!(end >= written - FLUSH - 50, "of {written} ms only {end} ms are there");
             worst = worst.max(i64::from(sent) - end);
         }
         let mut names: Vec<String> = backend.calls().iter().map(|call| call.field("file")).collect();
@@ -342,9 +352,13 @@ fn what_a_kill_leaves_is_finished_by_the_next_start_and_told_once() {
         names.dedup();
         assert_eq!(names.len(), rounds as usize, "each under one name");
         eprintln!("{ending}: {rounds} kills, at most {worst} ms missing");
-        // dvr_flush, the step to the disk, and what a loaded machine adds to it.
-        assert!(worst <= 1000 + 100 + 700, "{worst} ms are missing");
     }
+}
+
+/// How much of the only stream its recording has handed to the disk, in milliseconds.
+fn written_ms(server: &Server) -> i64 {
+    let dvrs = api::get(server, "dvrs");
+    api::list(&dvrs, "dvrs").first().and_then(|dvr| dvr["duration"].as_i64()).unwrap_or(0)
 }
 
 /// Sends the beginning of a stream at its own pace; gives the time of the last frame.
