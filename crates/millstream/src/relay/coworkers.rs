@@ -164,6 +164,11 @@ fn parse(text: &[u8]) -> Option<Option<Origin>> {
     let Some(found) = answer.data.origin.filter(|found| !found.ip.is_empty() && found.port > 0) else {
         return Some(None);
     };
+    // A name or an address, and nothing of a URL around it.
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b".:-_".contains(&byte);
+    if !found.ip.bytes().all(plain) {
+        return None;
+    }
     let ip = if found.ip.contains(':') { format!("[{}]", found.ip) } else { found.ip };
     let rtmp = Server::parse(&format!("{ip}:{}", found.port)).ok()?;
     let http = found.http.and_then(|text| Server::parse(&text).ok());
