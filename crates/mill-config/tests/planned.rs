@@ -11,14 +11,10 @@ const PLANNED: &[(&str, &str)] = &[
         circuit_breaker.critical_threshold circuit_breaker.critical_pulse circuit_breaker.dying_threshold
         circuit_breaker.dying_pulse
     "),
-    ("DASH", "
-    "),
     ("GB28181", "
         stream_caster.sip
         stream_caster.sip.enabled stream_caster.sip.listen stream_caster.sip.timeout
         stream_caster.sip.reinvite stream_caster.sip.candidate
-    "),
-    ("HDS", "
     "),
     ("server id", "
         server_id
