@@ -86,6 +86,10 @@ fn methods() {
     http.send(b"HEAD /digits.bin HTTP/1.1\r\nHost: x\r\nRange: bytes=0-1\r\n\r\n");
     let body = http.answer(true);
     assert_eq!((body.head.status, body.head.header("content-length")), (200, Some("10")));
+    assert_eq!(
+        Http::request(server.http_addr(), "DELETE /nothing HTTP/1.1\r\nHost: x\r\n\r\n").head.status,
+        404
+    );
     let post = Http::request(
         server.http_addr(),
         "POST /digits.bin HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n",

@@ -1,13 +1,14 @@
 //! The player page in a real browser: a real stream plays in each format, over HTTP/1 and HTTP/2.
 
 use crate::harness::browser::Browser;
-use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, publish_both, tool};
+use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, make, publish_file, tool};
 use crate::harness::http::Http;
 use crate::harness::process::Process;
 use crate::harness::server::{Conf, Ports, Server, await_port, local};
 use crate::harness::tls::Pair;
 use crate::harness::{PATIENCE, SOON, pause, wait_until};
 use serde_json::Value;
+use std::path::PathBuf;
 use std::time::Instant;
 
 const STATE: &str = "(() => {
@@ -26,8 +27,7 @@ const STATE: &str = "(() => {
 
 /// Opens the page and waits until three seconds of the stream were shown, with no error.
 #[track_caller]
-fn plays(page: &str, address: &str) {
-    let mut browser = Browser::start();
+fn plays(mut browser: Browser, page: &str, address: &str) {
     browser.open(page);
     let end = Instant::now() + PATIENCE + SOON;
     let mut begun: Option<f64> = None;
@@ -58,6 +58,17 @@ fn plays(page: &str, address: &str) {
     }
 }
 
+/// Made before it is sent, so that the machine is the browser's.
+fn clip(server: &Server) -> PathBuf {
+    let clip = server.dir().join("clip.flv");
+    make(&format!("-t 100 {VIDEO} -t 100 {AUDIO} {H264} {AAC} -f flv"), &clip);
+    clip
+}
+
+fn publish(server: &Server, stream: &str) -> Process {
+    publish_file(&clip(server), &server.rtmp(stream))
+}
+
 /// Waits until a GET of it is good: then there is something to play.
 #[track_caller]
 fn await_file(server: &Server, path: &str) {
@@ -66,59 +77,65 @@ fn await_file(server: &Server, path: &str) {
 
 #[test]
 fn flv_plays() {
+    let browser = Browser::start();
     let server = Server::plain();
-    let _encoder = publish_both(&server.rtmp("live/livestream"));
+    let _encoder = publish(&server, "live/livestream");
     let page = server.http("players/srs_player.html?app=live&stream=livestream&autostart=true&token=a%26b");
-    plays(&page, &server.http("live/livestream.flv?token=a%26b"));
+    plays(browser, &page, &server.http("live/livestream.flv?token=a%26b"));
 }
 
 #[test]
 fn ts_plays() {
+    let browser = Browser::start();
     let server = Server::start(&Conf::mounting("ts", ""));
-    let _encoder = publish_both(&server.rtmp("show/one"));
+    let _encoder = publish(&server, "show/one");
     let page = server.http("players/?app=show&stream=one.ts&autostart=true");
-    plays(&page, &server.http("show/one.ts"));
+    plays(browser, &page, &server.http("show/one.ts"));
 }
 
 /// An encoder that writes the files of HLS or DASH into the server's directory.
 fn package(server: &Server, format: &str, name: &str) -> Process {
     let dir = server.dir().join("html/live");
     std::fs::create_dir_all(&dir).unwrap();
-    let args = format!("-nostdin -v error -re {VIDEO} -re {AUDIO} {H264} {AAC} {format} {name}");
+    let args = format!("-nostdin -v error -re -i {} -c copy {format} {name}", clip(server).display());
     Process::start(tool("ffmpeg", &args).current_dir(dir))
 }
 
 #[test]
 fn hls_files_play() {
+    let browser = Browser::start();
     let server = Server::plain();
     let _encoder = package(&server, "-f hls -hls_time 1 -hls_list_size 8", "a.m3u8");
     await_file(&server, "/live/a.m3u8");
-    plays(&server.http("players/?stream=a.m3u8&autostart=true"), &server.http("live/a.m3u8"));
+    plays(browser, &server.http("players/?stream=a.m3u8&autostart=true"), &server.http("live/a.m3u8"));
 }
 
 #[test]
 fn dash_files_play() {
+    let browser = Browser::start();
     let server = Server::plain();
     let _encoder = package(&server, "-f dash -seg_duration 1 -window_size 8", "a.mpd");
     await_file(&server, "/live/a.mpd");
-    plays(&server.http("players/?stream=a.mpd&autostart=true"), &server.http("live/a.mpd"));
+    plays(browser, &server.http("players/?stream=a.mpd&autostart=true"), &server.http("live/a.mpd"));
 }
 
 #[test]
 fn hls_plays() {
+    let browser = Browser::start();
     let server =
         Server::start(&Conf::vhost("hls { enabled on; hls_fragment 1; hls_window 20; hls_path ./html; }"));
-    let _encoder = publish_both(&server.rtmp("live/a"));
+    let _encoder = publish(&server, "live/a");
     await_file(&server, "/live/a.m3u8");
-    plays(&server.http("players/?stream=a.m3u8&autostart=true"), &server.http("live/a.m3u8"));
+    plays(browser, &server.http("players/?stream=a.m3u8&autostart=true"), &server.http("live/a.m3u8"));
 }
 
 #[test]
 fn dash_plays() {
+    let browser = Browser::start();
     let server = Server::start(&Conf::vhost("dash { enabled on; dash_fragment 1; dash_path ./html; }"));
-    let _encoder = publish_both(&server.rtmp("live/a"));
+    let _encoder = publish(&server, "live/a");
     await_file(&server, "/live/a.mpd");
-    plays(&server.http("players/?stream=a.mpd&autostart=true"), &server.http("live/a.mpd"));
+    plays(browser, &server.http("players/?stream=a.mpd&autostart=true"), &server.http("live/a.mpd"));
 }
 
 /// Rules for viewers of HLS hold for every way to its files.
@@ -126,7 +143,7 @@ fn dash_plays() {
 fn files_on_the_disk_are_no_way_round_the_rules() {
     let rules = "security { enabled on; allow publish all; deny play all; } hls { enabled on; hls_fragment 1; hls_path ./html; }";
     let server = Server::start(&Conf::vhost(rules));
-    let _encoder = publish_both(&server.rtmp("live/a"));
+    let _encoder = publish(&server, "live/a");
     wait_until("the playlist is on the disk", PATIENCE, || server.dir().join("html/live/a.m3u8").exists());
     for path in [
         "/live/a.m3u8",
@@ -145,6 +162,7 @@ fn files_on_the_disk_are_no_way_round_the_rules() {
 
 #[test]
 fn flv_plays_over_http2() {
+    let browser = Browser::start();
     let (pair, tls) = (Pair::new(), Ports::free());
     let server = Server::start_with(|command, ports, dir| {
         pair.write(dir);
@@ -156,9 +174,9 @@ fn flv_plays_over_http2() {
         command.args(["-c", "srs.conf"]);
     });
     await_port(local(tls.http));
-    let _encoder = publish_both(&server.rtmp("live/livestream"));
+    let _encoder = publish(&server, "live/livestream");
     let base = format!("https://127.0.0.1:{}", tls.http);
-    plays(&format!("{base}/players/?autostart=true"), &format!("{base}/live/livestream.flv"));
+    plays(browser, &format!("{base}/players/?autostart=true"), &format!("{base}/live/livestream.flv"));
     // What is asked for with a host in it came over HTTP/2.
     assert!(server.log().contains(&format!("HTTP GET {base}/live/livestream.flv")), "it was not HTTP/2");
 }

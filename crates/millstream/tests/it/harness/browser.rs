@@ -9,7 +9,11 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
+
+/// Browsers want more of a machine than anything else here, and pictures are late where they do not get it: one at a time.
+static TURN: Mutex<()> = Mutex::new(());
 
 /// A browser with one page; it ends with this value.
 pub(crate) struct Browser {
@@ -23,12 +27,14 @@ pub(crate) struct Browser {
     complaints: Vec<String>,
     // After the process, which works there.
     _dir: Folder,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Browser {
     /// Starts it with an empty page.
     #[track_caller]
     pub(crate) fn start() -> Self {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let dir = Folder::new();
         let pipe = |name: &str| {
             let path = dir.path().join(name);
@@ -59,8 +65,17 @@ impl Browser {
         ]);
         let process = Process::start(&mut command);
         let (unread, complaints) = (Vec::new(), Vec::new());
-        let mut browser =
-            Self { process, commands, answers, unread, last: 0, session: None, complaints, _dir: dir };
+        let mut browser = Self {
+            process,
+            commands,
+            answers,
+            unread,
+            last: 0,
+            session: None,
+            complaints,
+            _dir: dir,
+            _turn: turn,
+        };
         let target = browser.ask("Target.createTarget", &json!({ "url": "about:blank" }));
         let attach = json!({ "targetId": target["targetId"], "flatten": true });
         let session = browser.ask("Target.attachToTarget", &attach);

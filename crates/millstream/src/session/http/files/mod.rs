@@ -46,9 +46,6 @@ pub(super) async fn answer<B>(config: &Snapshot, request: &Request<B>) -> Option
     let name = Name::parse(request.uri().path())?;
     let host = mount::requested_host(request)?;
     let Place { dir, follow_links, name: below } = place::find(config, &host, &name)?;
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Some(reply::not_allowed("GET, HEAD, OPTIONS"));
-    }
     if name.is_crooked {
         return Some(redirect(&name.path(name.is_dir), request));
     }
@@ -69,9 +66,11 @@ pub(super) async fn answer<B>(config: &Snapshot, request: &Request<B>) -> Option
             .collect(),
         start: parameter(request, "start").map(str::to_owned),
     };
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let looked = on_disk(move || Ok(wanted.look())).await;
     match looked.unwrap_or_else(|e| Err(Failure::Busy(e.kind()))) {
-        Ok(Found::File(found)) => Some(found.respond(request)),
+        Ok(Found::File(found)) if is_read => Some(found.respond(request)),
+        Ok(Found::File(_)) => Some(reply::not_allowed("GET, HEAD, OPTIONS")),
         // To its page, which may be there.
         Ok(Found::Directory) if !below.is_dir => Some(redirect(&name.path(true), request)),
         Ok(Found::Directory) | Err(Failure::Absent) => None,
