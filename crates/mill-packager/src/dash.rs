@@ -336,9 +336,8 @@ impl Packager {
         self.unmute();
     }
 
-    /// Deletes everything (`dash_dispose`). Numbers and times go on.
-    pub fn dispose(&mut self, now: i64) {
-        self.end(now);
+    /// Deletes everything (`dash_dispose`). Numbers and times go on, and so may the publish: headers stay in force.
+    pub fn dispose(&mut self) {
         self.lost();
         let mut files = self.files();
         files.extend(self.retired.drain(..).map(|retired| retired.path));

@@ -234,9 +234,8 @@ impl Packager {
         self.open = None;
     }
 
-    /// Deletes everything. Numbers and times go on.
-    pub fn dispose(&mut self, now: i64) {
-        self.end(now);
+    /// Deletes everything. Numbers and times go on, and so may the publish: headers stay in force.
+    pub fn dispose(&mut self) {
         self.lost();
         let mut files = self.files();
         files.push(self.paths.bootstrap.clone());

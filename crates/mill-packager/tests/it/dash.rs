@@ -663,13 +663,13 @@ fn disposed_nothing_is_left_and_numbers_go_on() {
     let mut run = Run::new(Options { time_shift: 6000, ..options() });
     run.push(headers());
     run.push(media(0, 30_000));
-    run.packager.dispose(run.now);
+    run.packager.dispose();
     run.apply();
     assert_eq!(run.disk.files.keys().collect::<Vec<_>>(), [""; 0]);
     assert_eq!(run.packager.manifest(), None);
+    // The publisher was silent, and goes on without sending its headers again.
     run.wall += 100_000;
-    run.push(headers());
-    run.push(media(0, 3000));
+    run.push(media(30_000, 33_000));
     assert_eq!(run.manifest().numbers(), [(1, vec![(15, 1), (15, 1)])]);
 }
 

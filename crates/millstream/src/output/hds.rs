@@ -79,7 +79,7 @@ impl Format for Packager {
         self.done();
     }
 
-    fn dispose(&mut self, now: i64) {
-        self.dispose(now);
+    fn dispose(&mut self) {
+        self.dispose();
     }
 }

@@ -107,8 +107,8 @@ pub(crate) trait Format: Sized + Send + 'static {
     /// All of it has been done.
     fn done(&mut self) {}
 
-    /// Deletes everything.
-    fn dispose(&mut self, now: i64);
+    /// Deletes everything; a publish may go on.
+    fn dispose(&mut self);
 }
 
 /// What the task must know of a block.
@@ -534,7 +534,7 @@ impl<F: Format> Pack<F> {
     fn dispose(&mut self) {
         if self.packager.index().is_some() {
             info!("{self}: files are deleted, as there is no input");
-            self.packager.dispose(now());
+            self.packager.dispose();
             self.carry_out();
         }
     }
