@@ -2,8 +2,8 @@
 //!
 //! A [`Packager`] lives as long as its stream has anything to say about DASH, over publishes: it is told of the end
 //! of each by [`Packager::end`], and goes on with the next in another period. After a restart of the server it
-//! takes everything from the manifest the former process left. Numbers begin with the fragments since 1970, as in
-//! SRS 3.0, and grow by one: so they never go back, even if that manifest was old or is gone.
+//! takes everything from the manifest the former process left. Segments are named after their media time, which begins
+//! with the milliseconds since 1970 and only grows: so no name is used twice, even if that manifest was old or is gone.
 //!
 //! Pictures and sound are tracks of their own, in segments of their own, cut together: video at a keyframe, sound at
 //! the end of the sound frame before. A period has those tracks that all of its segments have; when one
@@ -117,14 +117,9 @@ pub struct Packager {
     shift: Millis,
     /// The end of all media so far, in media time.
     end: Millis,
-    next_period: u64,
-    /// Numbers of the next segments.
-    next: [u64; 2],
-    /// Whether the clock has had its say about both.
-    counted: bool,
     retired: Vec<Retired>,
-    /// What [`done`](Self::done) has not been said of: numbers and periods from here on.
-    undone: Option<([u64; 2], u64)>,
+    /// Segments, of sound and of pictures, that [`done`](Self::done) has not been said of.
+    undone: [usize; 2],
     actions: VecDeque<Action>,
 }
 
@@ -234,11 +229,8 @@ impl Packager {
             muted: false,
             shift: 0,
             end: 0,
-            next_period: 0,
-            next: [1; 2],
-            counted: false,
             retired: Vec::new(),
-            undone: None,
+            undone: [0; 2],
             actions: VecDeque::new(),
         })
     }
@@ -258,8 +250,8 @@ impl Packager {
         let mut files = Vec::new();
         for period in &self.manifest.periods {
             for set in &period.sets {
-                files.push(self.init(set.video, period.id));
-                files.extend((set.first..set.next()).map(|number| self.segment(set.video, number)));
+                files.push(self.init(set.video, period.media));
+                files.extend(set.segments.iter().map(|place| self.segment(set.video, place.time)));
             }
         }
         files
@@ -270,8 +262,6 @@ impl Packager {
     pub fn resume(&mut self, text: &str) -> bool {
         let Some(old) = Manifest::parse(text) else { return false };
         let sets = || old.periods.iter().flat_map(|period| &period.sets);
-        self.next = [sets().map(Set::next).max().unwrap_or(1); 2];
-        self.next_period = old.periods.back().map_or(0, |last| last.id + 1);
         let ends =
             sets().filter_map(|set| set.segments.back().map(|last| millis_up(last.end(), set.timescale)));
         self.end = ends.max().unwrap_or(0);
@@ -304,7 +294,7 @@ impl Packager {
     /// All actions so far have been carried out.
     pub fn done(&mut self) {
         if self.actions.is_empty() {
-            self.undone = None;
+            self.undone = [0; 2];
         }
     }
 
@@ -316,19 +306,20 @@ impl Packager {
     }
 
     /// What was to be done could not be: the open segment is given up, and so is what [`done`](Self::done) was not
-    /// said of. Their numbers are used again. Only deletions still stand.
+    /// said of. Only deletions still stand.
     pub fn lost(&mut self) {
         self.actions.retain(|action| matches!(action, Action::Remove { .. }));
-        if let Some((numbers, next_period)) = self.undone.take() {
-            for period in &mut self.manifest.periods {
-                for set in &mut period.sets {
-                    while set.next() > numbers[usize::from(set.video)] && set.segments.pop_back().is_some() {}
+        for (index, undone) in std::mem::take(&mut self.undone).into_iter().enumerate() {
+            let sets = self.manifest.periods.iter_mut().flat_map(|period| &mut period.sets).rev();
+            let mut sets = sets.filter(|set| set.video == (index == 1));
+            let mut set = sets.next();
+            for _ in 0..undone {
+                while set.as_mut().is_some_and(|set| set.segments.pop_back().is_none()) {
+                    set = sets.next();
                 }
             }
-            self.manifest.periods.retain(|period| period.end().is_some());
-            (self.next, self.next_period) = (numbers, next_period);
-            // Media time goes on: it has no need to be without gaps.
         }
+        self.manifest.periods.retain(|period| period.end().is_some());
         self.cutter.end();
         self.cutter.break_off();
         self.open = None;
@@ -336,7 +327,7 @@ impl Packager {
         self.unmute();
     }
 
-    /// Deletes everything (`dash_dispose`). Numbers and times go on, and so may the publish: headers stay in force.
+    /// Deletes everything (`dash_dispose`). Time goes on, and so may the publish: headers stay in force.
     pub fn dispose(&mut self) {
         self.lost();
         let mut files = self.files();
@@ -421,7 +412,7 @@ impl Packager {
         }
         match cut.place {
             Place::Nowhere => return,
-            Place::New { discontinuity: true } => self.shift = self.end + LEAD - frame.dts,
+            Place::New { discontinuity: true } => self.shift = now.max(self.end + LEAD) - frame.dts,
             _ => {}
         }
         let time = frame.dts + self.shift;
@@ -515,15 +506,6 @@ impl Packager {
         let Some(leading) = parts[1].as_ref().or(parts[0].as_ref()) else { return };
         let begins = millis(leading.place.time, leading.track.timescale);
         let came = open.anchor.saturating_add(begins).min(now);
-        if !std::mem::replace(&mut self.counted, true) {
-            let fragments = came / self.options.fragment.max(1) + 1;
-            let by_the_clock = u64::try_from(fragments).unwrap_or(1);
-            self.next = self.next.map(|next| next.max(by_the_clock));
-            self.next_period = self.next_period.max(by_the_clock);
-        }
-        if self.undone.is_none() {
-            self.undone = Some((self.next, self.next_period));
-        }
         self.manifest.longest = self.manifest.longest.max(longest);
         let follows = !open.discontinuity && self.tracks.is_some();
         let in_time = follows && self.drift(open.anchor).abs() <= self.manifest.longest.max(MIN_DRIFT);
@@ -533,9 +515,6 @@ impl Packager {
         }
         for (index, part) in parts.into_iter().enumerate() {
             let Some(part) = part else { continue };
-            let number = self.next[index];
-            self.next[index] += 1;
-            self.write(self.segment(index == 1, number), part.pieces);
             let duration = millis(part.place.duration, part.track.timescale).max(1);
             let rate = (part.bytes as u64).saturating_mul(8000) / duration.unsigned_abs();
             let period = self.manifest.periods.back_mut().expect("begun above");
@@ -547,6 +526,8 @@ impl Packager {
             let time = set.segments.back().map_or(part.place.time, |last| last.end().max(part.place.time));
             let duration = (part.place.end() - time).max(1);
             set.segments.push_back(Stretch { time, duration });
+            self.undone[index] += 1;
+            self.write(self.segment(index == 1, time), part.pieces);
         }
         self.publish(now);
     }
@@ -568,15 +549,12 @@ impl Packager {
             (came, _) => came.map_or(0, |came| came - *self.manifest.start.get_or_insert(came)),
         };
         let start = start.max(last.map_or(0, |last| last.start + 1));
-        let id = self.next_period;
-        self.next_period += 1;
         let mut sets = Vec::new();
         for (index, part) in parts.iter().enumerate().rev() {
             let Some(part) = part else { continue };
             let video = index == 1;
             let content = init_segment(std::slice::from_ref(&part.track)).into();
-            let path = self.init(video, id);
-            self.keep(&path);
+            let path = self.init(video, begins);
             self.actions.push_back(Action::Replace { path, content });
             sets.push(Set {
                 video,
@@ -590,25 +568,18 @@ impl Packager {
                 timescale: part.track.timescale,
                 bandwidth: 0,
                 keyed: true,
-                first: self.next[index],
                 segments: VecDeque::new(),
             });
         }
-        self.manifest.periods.push_back(Period { id, start, media: begins, sets });
+        self.manifest.periods.push_back(Period { start, media: begins, sets });
     }
 
     fn write(&mut self, path: String, pieces: Vec<Bytes>) {
-        self.keep(&path);
         let from = temporary(&path);
         self.actions.push_back(Action::Create { path: from.clone() });
         self.actions.push_back(Action::Append(Bytes::from_static(&SEGMENT_TYPE)));
         self.actions.extend(pieces.into_iter().map(Action::Append));
         self.actions.push_back(Action::Close(Close::Replace { from, to: path }));
-    }
-
-    /// A name is used again, because what had it was lost: it is not to be deleted any more.
-    fn keep(&mut self, path: &str) {
-        self.retired.retain(|retired| retired.path != path);
     }
 
     /// Writes the manifest, without what is too old, and deletes what nobody can want any more.
@@ -632,7 +603,7 @@ impl Packager {
     fn retire(&mut self, by: Millis) {
         let depth = self.manifest.depth;
         for at in 0..self.manifest.periods.len() {
-            let (id, mut until) = (self.manifest.periods[at].id, Millis::MIN);
+            let mut until = Millis::MIN;
             for set in 0..self.manifest.periods[at].sets.len() {
                 loop {
                     let period = &mut self.manifest.periods[at];
@@ -644,31 +615,31 @@ impl Packager {
                         break;
                     };
                     let wanted = end(oldest) + millis(oldest.duration, set.timescale) + depth;
-                    let (video, number) = (set.video, set.first);
+                    let video = set.video;
                     set.segments.pop_front();
-                    set.first += 1;
                     until = until.max(wanted);
-                    self.retired.push(Retired { path: self.segment(video, number), until: wanted });
+                    self.retired.push(Retired { path: self.segment(video, oldest.time), until: wanted });
                 }
             }
             if self.manifest.periods[at].end().is_none() {
-                let inits = self.manifest.periods[at].sets.iter().map(|set| self.init(set.video, id));
+                let Period { media, sets, .. } = &self.manifest.periods[at];
+                let inits = sets.iter().map(|set| self.init(set.video, *media));
                 self.retired.extend(inits.map(|path| Retired { path, until }).collect::<Vec<_>>());
             }
         }
         self.manifest.periods.retain(|period| period.end().is_some());
     }
 
-    fn segment(&self, video: bool, number: u64) -> String {
-        self.fill(&self.segments[usize::from(video)], number)
+    fn segment(&self, video: bool, time: i64) -> String {
+        self.fill(&self.segments[usize::from(video)], time)
     }
 
-    fn init(&self, video: bool, period: u64) -> String {
-        self.fill(&self.inits[usize::from(video)], period)
+    fn init(&self, video: bool, begins: Millis) -> String {
+        self.fill(&self.inits[usize::from(video)], begins)
     }
 
-    fn fill(&self, template: &Template, number: u64) -> String {
-        let values = Values { seq: Some(number), ..Values::new(&self.name) };
+    fn fill(&self, template: &Template, time: i64) -> String {
+        let values = Values { seq: Some(time.unsigned_abs()), ..Values::new(&self.name) };
         template.fill(&values).expect("tried with the longest number when the packager was made")
     }
 }

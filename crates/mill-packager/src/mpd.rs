@@ -40,11 +40,9 @@ pub(crate) struct Manifest {
 /// A piece of the presentation that is decoded without a break.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Period {
-    /// Counts over everything.
-    pub(crate) id: u64,
     /// When it begins, in presentation time.
     pub(crate) start: Millis,
-    /// When it begins, in media time.
+    /// When it begins, in media time; this is also what it is called.
     pub(crate) media: Millis,
     pub(crate) sets: Vec<Set>,
 }
@@ -66,8 +64,6 @@ pub(crate) struct Set {
     pub(crate) bandwidth: u64,
     /// Whether each segment begins with a keyframe.
     pub(crate) keyed: bool,
-    /// The number of the first segment.
-    pub(crate) first: u64,
     pub(crate) segments: VecDeque<Stretch>,
 }
 
@@ -102,11 +98,6 @@ impl Set {
     /// `video` or `audio`: the id of the representation, and the beginning of its files' names.
     pub(crate) fn name(&self) -> &'static str {
         name(self.video)
-    }
-
-    /// The number of the segment that comes next.
-    pub(crate) fn next(&self) -> u64 {
-        self.first + self.segments.len() as u64
     }
 }
 
@@ -161,7 +152,7 @@ impl Manifest {
         for period in self.periods.iter().filter(|period| period.end().is_some()) {
             put(
                 &mut out,
-                format_args!("  <Period id=\"{}\" start=\"{}\">\n", period.id, duration(period.start)),
+                format_args!("  <Period id=\"{}\" start=\"{}\">\n", period.media, duration(period.start)),
             );
             for set in period.sets.iter().filter(|set| !set.segments.is_empty()) {
                 set.write(period, &mut out);
@@ -201,13 +192,13 @@ impl Manifest {
             }
             let manifest = manifest.as_mut()?;
             if element.name().as_ref() == "Period" {
-                let id = number(&element, "id")? as u64;
+                let media = number(&element, "id")?;
                 let start = read_duration(&attribute(&element, "start")?)?;
                 let last = manifest.periods.back();
-                if last.is_some_and(|last| last.id >= id || last.start >= start) {
+                if last.is_some_and(|last| last.media >= media || last.start >= start) {
                     return None;
                 }
-                manifest.periods.push_back(Period { id, start, media: 0, sets: Vec::new() });
+                manifest.periods.push_back(Period { start, media, sets: Vec::new() });
                 continue;
             }
             let Some(period) = manifest.periods.back_mut() else { continue };
@@ -240,12 +231,11 @@ impl Set {
         put(
             out,
             format_args!(
-                "      <SegmentTemplate timescale=\"{}\" presentationTimeOffset=\"{}\" startNumber=\"{}\" \
-            initialization=\"$RepresentationID$-init-{}.mp4\" media=\"$RepresentationID$-$Number$.m4s\">\n        <SegmentTimeline>\n",
+                "      <SegmentTemplate timescale=\"{}\" presentationTimeOffset=\"{}\" \
+            initialization=\"$RepresentationID$-init-{}.mp4\" media=\"$RepresentationID$-$Time$.m4s\">\n        <SegmentTimeline>\n",
                 self.timescale,
                 ticks(period.media, self.timescale),
-                self.first,
-                period.id
+                period.media
             ),
         );
         self.write_timeline(out);
@@ -302,7 +292,6 @@ impl Period {
                 timescale: 0,
                 bandwidth: 0,
                 keyed: attribute(element, "startWithSAP").is_some(),
-                first: 0,
                 segments: VecDeque::new(),
             }),
             "AudioChannelConfiguration" => {
@@ -311,12 +300,9 @@ impl Period {
             "SegmentTemplate" => {
                 let set = self.sets.last_mut()?;
                 set.timescale = number(element, "timescale")?.try_into().ok().filter(|&scale| scale > 0)?;
-                set.first = number(element, "startNumber")? as u64;
-                // It is a whole number of milliseconds; ticks of sound may have lost a part of one.
-                let offset = number(element, "presentationTimeOffset")?;
-                let scale = i64::from(set.timescale);
-                self.media =
-                    (i128::from(offset) * 1000 + i128::from(scale) - 1).div_euclid(scale.into()) as Millis;
+                if number(element, "presentationTimeOffset")? != ticks(self.media, set.timescale) {
+                    return None;
+                }
             }
             "S" => {
                 let set = self.sets.last_mut()?;
@@ -446,7 +432,6 @@ mod tests {
             timescale: if video { 1000 } else { 44_100 },
             bandwidth: 800_000,
             keyed: true,
-            first: 7,
             segments: segments.iter().map(|&(time, duration)| Stretch { time, duration }).collect(),
         }
     }
@@ -464,13 +449,8 @@ mod tests {
             longest: 4000,
             base: "show/".into(),
             periods: [
-                Period { id: 0, start: 0, media: 10_000, sets },
-                Period {
-                    id: 2,
-                    start: 75_003,
-                    media: 30_007,
-                    sets: vec![set(false, &[(1_323_309, 44_100)])],
-                },
+                Period { start: 0, media: 10_000, sets },
+                Period { start: 75_003, media: 30_007, sets: vec![set(false, &[(1_323_309, 44_100)])] },
             ]
             .into(),
         }
@@ -490,9 +470,9 @@ mod tests {
     minBufferTime="PT4S"
     suggestedPresentationDelay="PT12S">
   <BaseURL>show/</BaseURL>
-  <Period id="0" start="PT0S">
+  <Period id="10000" start="PT0S">
     <AdaptationSet id="0" contentType="video" mimeType="video/mp4" segmentAlignment="true" startWithSAP="1">
-      <SegmentTemplate timescale="1000" presentationTimeOffset="10000" startNumber="7" initialization="$RepresentationID$-init-0.mp4" media="$RepresentationID$-$Number$.m4s">
+      <SegmentTemplate timescale="1000" presentationTimeOffset="10000" initialization="$RepresentationID$-init-10000.mp4" media="$RepresentationID$-$Time$.m4s">
         <SegmentTimeline>
           <S t="10000" d="4000" r="1"/>
           <S t="18000" d="2000"/>
@@ -502,7 +482,7 @@ mod tests {
     </AdaptationSet>
     <AdaptationSet id="1" contentType="audio" mimeType="audio/mp4" segmentAlignment="true" startWithSAP="1">
       <AudioChannelConfiguration schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011" value="2"/>
-      <SegmentTemplate timescale="44100" presentationTimeOffset="441000" startNumber="7" initialization="$RepresentationID$-init-0.mp4" media="$RepresentationID$-$Number$.m4s">
+      <SegmentTemplate timescale="44100" presentationTimeOffset="441000" initialization="$RepresentationID$-init-10000.mp4" media="$RepresentationID$-$Time$.m4s">
         <SegmentTimeline>
           <S t="441000" d="176128"/>
           <S t="617128" d="175104"/>
@@ -511,10 +491,10 @@ mod tests {
       <Representation id="audio" bandwidth="800000" codecs="mp4a.40.2" audioSamplingRate="44100"/>
     </AdaptationSet>
   </Period>
-  <Period id="2" start="PT75.003S">
+  <Period id="30007" start="PT75.003S">
     <AdaptationSet id="1" contentType="audio" mimeType="audio/mp4" segmentAlignment="true" startWithSAP="1">
       <AudioChannelConfiguration schemeIdUri="urn:mpeg:dash:23003:3:audio_channel_configuration:2011" value="2"/>
-      <SegmentTemplate timescale="44100" presentationTimeOffset="1323308" startNumber="7" initialization="$RepresentationID$-init-2.mp4" media="$RepresentationID$-$Number$.m4s">
+      <SegmentTemplate timescale="44100" presentationTimeOffset="1323308" initialization="$RepresentationID$-init-30007.mp4" media="$RepresentationID$-$Time$.m4s">
         <SegmentTimeline>
           <S t="1323309" d="44100"/>
         </SegmentTimeline>
@@ -546,7 +526,7 @@ mod tests {
             ("r=\"1\"", "r=\"1000000000\""),
             ("t=\"18000\"", "t=\"17000\""),
             ("timescale=\"1000\"", "timescale=\"0\""),
-            ("startNumber=\"7\"", ""),
+            ("presentationTimeOffset=\"10000\"", ""),
             ("publishTime=\"2026-01-02", "publishTime=\"2026-13-02"),
             ("\"PT75.003S\"", "\"PT0S\""),
             ("codecs=\"mp4a.40.2\"", "codecs=\"&quot;\""),
@@ -587,7 +567,7 @@ mod tests {
         fn media_time_survives_any_timescale(millis in 0..1i64 << 40, timescale in 8000u32..200_000) {
             let mut set = set(false, &[(0, 1)]);
             set.timescale = timescale;
-            let periods = [Period { id: 0, start: 0, media: millis, sets: vec![set] }].into();
+            let periods = [Period { start: 0, media: millis, sets: vec![set] }].into();
             let manifest = Manifest { periods, ..manifest() };
             let read = Manifest::parse(&manifest.text().unwrap()).unwrap();
             prop_assert_eq!(read.periods[0].media, millis);

@@ -19,9 +19,6 @@ const BBB: &[u8] = include_bytes!("../../../mill-media/testdata/bbb.flv");
 /// When streams of these tests begin: 2026-01-02T03:04:05Z.
 const EPOCH: i64 = 1_767_323_045_000;
 
-/// The number of the first segment and period of a packager that begins then.
-const FIRST: u64 = EPOCH as u64 / 2000 + 1;
-
 const AVC: &[u8] = b"\x17\0\0\0\0\x01\x64\0\x1f\xff\xe1\0\x01\x67\x01\0\x01\x68";
 const AVC2: &[u8] = b"\x17\0\0\0\0\x01\x4d\0\x1f\xff\xe1\0\x01\x67\x01\0\x01\x68";
 const AAC: &[u8] = b"\xaf\0\x12\x10";
@@ -54,7 +51,6 @@ struct Seen {
     files: BTreeMap<String, Vec<u8>>,
     /// Start and offset of periods by id.
     periods: BTreeMap<u64, (f64, BTreeMap<bool, i64>)>,
-    newest: BTreeMap<bool, (u64, f64)>,
 }
 
 impl Run {
@@ -133,10 +129,8 @@ impl Run {
         let init = format!("html/live/{}{}", mpd.base, set.init);
         self.same(&init);
         let (mut end, mut rates) = (i64::MIN, Vec::new());
-        for (index, &(time, duration)) in set.segments.iter().enumerate() {
-            let number = set.first + index as u64;
-            let path =
-                format!("html/live/{}{}", mpd.base, set.media.replace("$Number$", &number.to_string()));
+        for &(time, duration) in &set.segments {
+            let path = format!("html/live/{}{}", mpd.base, set.file(time));
             self.same(&path);
             let segment = Fragment::read(&self.disk.files[&path]);
             let scale = set.timescale;
@@ -155,12 +149,6 @@ impl Run {
             "{rates:?} {}",
             set.bandwidth
         );
-        let newest = (set.first + set.segments.len() as u64 - 1, end as f64 / set.timescale as f64);
-        let known = self.seen.newest.entry(set.video).or_insert(newest);
-        if newest.0 >= known.0 {
-            assert!(newest.1 >= known.1, "media time goes on");
-            *known = newest;
-        }
     }
 
     /// What is called the same is the same.
@@ -177,9 +165,8 @@ impl Run {
         let mut played = Vec::new();
         for set in mpd.periods.iter().flat_map(|period| &period.sets).filter(|set| set.video == video) {
             let mut bytes = self.disk.files[&format!("html/live/{}{}", mpd.base, set.init)].clone();
-            for number in set.first..set.first + set.segments.len() as u64 {
-                let file = set.media.replace("$Number$", &number.to_string());
-                bytes.extend(&self.disk.files[&format!("html/live/{}{file}", mpd.base)]);
+            for &(time, _) in &set.segments {
+                bytes.extend(&self.disk.files[&format!("html/live/{}{}", mpd.base, set.file(time))]);
             }
             played.push(bytes);
         }
@@ -208,7 +195,6 @@ struct Set {
     keyed: bool,
     timescale: i64,
     offset: i64,
-    first: u64,
     init: String,
     media: String,
     segments: Vec<(i64, i64)>,
@@ -259,7 +245,6 @@ impl Mpd {
                     let set = set.unwrap();
                     set.timescale = number("timescale");
                     set.offset = number("presentationTimeOffset");
-                    set.first = number("startNumber") as u64;
                     set.init.clone_from(&attributes["initialization"]);
                     set.media.clone_from(&attributes["media"]);
                 }
@@ -305,8 +290,7 @@ impl Mpd {
     fn files(&self) -> BTreeSet<String> {
         let sets = self.periods.iter().flat_map(|period| &period.sets);
         sets.flat_map(|set| {
-            let number = |n: usize| set.media.replace("$Number$", &(set.first + n as u64).to_string());
-            let segments = (0..set.segments.len()).map(number);
+            let segments = set.segments.iter().map(|&(time, _)| set.file(time));
             segments
                 .chain([set.init.clone()])
                 .map(|file| format!("html/live/{}{file}", self.base))
@@ -315,11 +299,16 @@ impl Mpd {
         .collect()
     }
 
-    /// Period ids from 0, and first numbers from 1 and counts of their segments of pictures and of sound.
-    fn numbers(&self) -> Vec<(u64, Vec<(u64, usize)>)> {
-        let number = |set: &Set| (set.first + 1 - FIRST, set.segments.len());
-        let sets = |period: &Period| period.sets.iter().map(number).collect();
-        self.periods.iter().map(|period| (period.id - FIRST, sets(period))).collect()
+    /// How many segments of each track there are in each period.
+    fn counts(&self) -> Vec<Vec<usize>> {
+        let counts = |period: &Period| period.sets.iter().map(|set| set.segments.len()).collect();
+        self.periods.iter().map(counts).collect()
+    }
+}
+
+impl Set {
+    fn file(&self, time: i64) -> String {
+        self.media.replace("$Time$", &time.to_string())
     }
 }
 
@@ -413,22 +402,24 @@ fn segments_and_manifest() {
     assert_eq!(mpd.root["publishTime"], "2026-01-02T03:04:09.992Z");
     assert_eq!((mpd.seconds("minimumUpdatePeriod"), mpd.seconds("timeShiftBufferDepth")), (2.0, 300.0));
     assert_eq!(mpd.base, "av/");
-    assert_eq!(mpd.numbers(), [(0, vec![(1, 3), (1, 3)])]);
+    assert_eq!(mpd.counts(), [[3, 3]]);
     let [video, audio] = &mpd.periods[0].sets[..] else { panic!("{mpd:?}") };
-    assert_eq!(video.segments, [(10_000, 2000), (12_000, 2000), (14_000, 1000)]);
+    assert_eq!(video.segments, [(EPOCH, 2000), (EPOCH + 2000, 2000), (EPOCH + 4000, 1000)]);
     assert_eq!(video.representation["codecs"], "avc1.64001f");
     assert_eq!(video.representation["frameRate"], "25");
-    assert_eq!((audio.timescale, audio.offset), (44_100, 441_000));
-    assert_eq!(audio.segments[0], (441_000, 86 * 1024));
+    assert_eq!((audio.timescale, audio.offset), (44_100, EPOCH / 1000 * 44_100));
+    assert_eq!(audio.segments[0], (EPOCH / 1000 * 44_100, 86 * 1024));
     assert_eq!(audio.segments[0].0 + audio.segments[0].1, audio.segments[1].0, "no gap");
     assert_eq!(audio.representation["codecs"], "mp4a.40.2");
     let files: Vec<_> = run.disk.files.keys().map(|path| path.strip_prefix("html/live/").unwrap()).collect();
-    let expected = |side: &str| {
-        let mut files: Vec<_> = (0..3).map(|n| format!("av/{side}-{}.m4s", FIRST + n)).collect();
-        files.push(format!("av/{side}-init-{FIRST}.mp4"));
+    let expected = |side: &str, times: [i64; 3]| {
+        let mut files: Vec<_> = times.iter().map(|time| format!("av/{side}-{time}.m4s")).collect();
+        files.push(format!("av/{side}-init-{EPOCH}.mp4"));
         files
     };
-    assert_eq!(files, [vec!["av.mpd".to_owned()], expected("audio"), expected("video")].concat());
+    let begins = [0, 1, 2].map(|n: usize| audio.segments[n].0);
+    let expected = [expected("audio", begins), expected("video", [EPOCH, EPOCH + 2000, EPOCH + 4000])];
+    assert_eq!(files, [vec!["av.mpd".to_owned()], expected.concat()].concat());
 }
 
 #[track_caller]
@@ -487,15 +478,7 @@ fn another_publish_jump_or_codec_is_another_period() {
     run.push(media(0, 2000));
     run.end();
     let mpd = run.manifest();
-    assert_eq!(
-        mpd.numbers(),
-        [
-            (0, vec![(1, 2), (1, 2)]),
-            (1, vec![(3, 1), (3, 1)]),
-            (2, vec![(4, 1), (4, 1)]),
-            (3, vec![(5, 1), (5, 1)])
-        ]
-    );
+    assert_eq!(mpd.counts(), [[2, 2], [1, 1], [1, 1], [1, 1]]);
     let starts: Vec<_> = mpd.periods.iter().map(|period| period.start).collect();
     assert_eq!(starts, [0.0, 4.0, 6.0, 30.0]);
     let codecs: Vec<_> = mpd.periods.iter().map(|period| &period.sets[0].representation["codecs"]).collect();
@@ -513,10 +496,10 @@ fn other_sound_waits_for_a_keyframe() {
     run.push(frames);
     run.end();
     let mpd = run.manifest();
-    assert_eq!(mpd.numbers(), [(0, vec![(1, 1), (1, 1)]), (1, vec![(2, 1), (2, 1)])]);
+    assert_eq!(mpd.counts(), [[1, 1], [1, 1]]);
     let rates: Vec<_> = mpd.periods.iter().map(|period| period.sets[1].timescale).collect();
     assert_eq!(rates, [44_100, 48_000]);
-    assert_eq!(mpd.periods[0].sets[0].segments, [(10_000, 1000)], "pictures go on to the keyframe");
+    assert_eq!(mpd.periods[0].sets[0].segments, [(EPOCH, 1000)], "pictures go on to the keyframe");
 }
 
 #[test]
@@ -551,7 +534,7 @@ fn sound_alone_pictures_alone_and_what_cannot_be_in_it() {
     run.push([frame(FrameKind::VideoHeader, 0, AVC), frame(FrameKind::AudioHeader, 0, b"\xaf\0")]);
     run.push(media(0, 4000));
     run.end();
-    assert_eq!(run.manifest().numbers(), [(0, vec![(1, 2)])], "a damaged header: pictures alone");
+    assert_eq!(run.manifest().counts(), [[2]], "a damaged header: pictures alone");
     assert_eq!(run.disk.left_out, 1);
 
     let mut run = Run::new(options());
@@ -588,7 +571,7 @@ fn the_window_and_what_is_deleted_behind_it() {
     run.push(media(0, 40_000));
     let mpd = run.manifest();
     assert_eq!(mpd.seconds("timeShiftBufferDepth"), 10.0);
-    assert_eq!(mpd.numbers(), [(0, vec![(15, 5), (15, 5)])]);
+    assert_eq!(mpd.counts(), [[5, 5]]);
     // One more of each is there, for players that have the manifest before this one.
     let segments = run.disk.files.keys().filter(|path| path.ends_with(".m4s")).count();
     assert_eq!(segments, 12);
@@ -597,7 +580,7 @@ fn the_window_and_what_is_deleted_behind_it() {
         let mut run = Run::new(Options { time_shift: 30_000, window, ..options() });
         run.push(headers());
         run.push(media(0, 40_000));
-        assert_eq!(run.manifest().numbers()[0].1[0].1, listed, "{window}");
+        assert_eq!(run.manifest().counts()[0][0], listed, "{window}");
     }
     let mut run = Run::new(Options { time_shift: 10_000, cleanup: false, ..options() });
     run.push(headers());
@@ -619,8 +602,8 @@ fn everything_goes_on_after_a_crash() {
         run.restart(options.clone());
     }
     let mpd = run.manifest();
-    // A publish began every ten seconds; numbers follow the clock over restarts.
-    assert_eq!(mpd.numbers().last().unwrap(), &(25, vec![(26, 2), (26, 2)]));
+    // A publish began every ten seconds.
+    assert_eq!(mpd.counts().last().unwrap(), &[2, 2]);
     assert_eq!(mpd.periods.last().unwrap().start, 50.0);
     // The audio and video of a former process are deleted when their time has come.
     assert!(run.disk.files.keys().all(|path| !path.ends_with("/video-1.m4s")));
@@ -634,7 +617,7 @@ fn a_manifest_of_somebody_else_is_no_beginning() {
     }
     packager.push(&headers()[0], EPOCH);
     media(0, 3000).iter().for_each(|frame| packager.push(frame, EPOCH + frame.dts));
-    assert!(packager.manifest().unwrap().contains(&format!("startNumber=\"{FIRST}\"")));
+    assert!(packager.manifest().unwrap().contains(&format!("<Period id=\"{EPOCH}\" start=\"PT0S\"")));
 }
 
 #[test]
@@ -642,7 +625,7 @@ fn what_was_not_written_is_not_in_the_manifest() {
     let mut run = Run::new(options());
     run.push(headers());
     run.push(media(0, 4500));
-    let before = run.manifest().numbers();
+    let before = run.manifest().counts();
     // The disk is full: of the next segment nothing is written.
     for frame in media(4500, 7000) {
         run.packager.push(&frame, EPOCH + frame.dts);
@@ -650,16 +633,14 @@ fn what_was_not_written_is_not_in_the_manifest() {
     assert!(run.packager.poll_action().is_some());
     run.packager.lost();
     assert_eq!(run.packager.poll_action(), None);
-    assert_eq!(run.manifest().numbers(), before);
+    assert_eq!(run.manifest().counts(), before);
     run.push(media(7000, 11_000));
-    let numbers = run.manifest().numbers();
-    assert_eq!(numbers[0], before[0]);
-    assert_eq!(numbers[1], (1, vec![(3, 1), (3, 1)]), "numbers and periods have no hole");
-    assert_eq!(run.manifest().periods[1].start, 7.0, "but time has");
+    assert_eq!(run.manifest().counts(), [before[0].clone(), vec![1, 1]]);
+    assert_eq!(run.manifest().periods[1].start, 7.0);
 }
 
 #[test]
-fn disposed_nothing_is_left_and_numbers_go_on() {
+fn disposed_nothing_is_left_and_the_stream_goes_on() {
     let mut run = Run::new(Options { time_shift: 6000, ..options() });
     run.push(headers());
     run.push(media(0, 30_000));
@@ -670,7 +651,7 @@ fn disposed_nothing_is_left_and_numbers_go_on() {
     // The publisher was silent, and goes on without sending its headers again.
     run.wall += 100_000;
     run.push(media(30_000, 33_000));
-    assert_eq!(run.manifest().numbers(), [(1, vec![(15, 1), (15, 1)])]);
+    assert_eq!(run.manifest().counts(), [[1, 1]]);
 }
 
 /// The stream runs slower or faster than the clock: what the manifest says is there is there, and soon.
@@ -729,7 +710,7 @@ fn an_endless_gop_is_cut_all_the_same_and_said_to_be() {
     run.end();
     let mpd = run.manifest();
     let set = &mpd.periods[0].sets[0];
-    assert_eq!(set.segments, [(10_000, 90_000), (100_000, 10_000)]);
+    assert_eq!(set.segments, [(EPOCH, 90_000), (EPOCH + 90_000, 10_000)]);
     assert!(!set.keyed);
 }
 

@@ -48,20 +48,9 @@ pub(crate) fn publish_file(file: &Path, url: &str) -> Process {
 /// Decodes `seconds` of the input strictly; any complaint of any decoder or demuxer is a failure.
 #[track_caller]
 pub(crate) fn decode(url: &str, seconds: u32) {
-    let said = try_decode(url, seconds).err().unwrap_or_default();
-    assert!(said.is_empty(), "{url} does not decode cleanly:\n{said}");
-}
-
-/// The same; the complaints are the caller's.
-#[track_caller]
-pub(crate) fn try_decode(url: &str, seconds: u32) -> Result<(), String> {
     let mut command = ffmpeg(&format!("-rw_timeout 15000000 -i {url} -t {seconds} -f null -"));
     let run = Process::run(&mut command, PATIENCE);
-    if run.status.success() && run.text().is_empty() {
-        Ok(())
-    } else {
-        Err(format!("{} {}", run.status, run.text()))
-    }
+    assert!(run.status.success() && run.text().is_empty(), "{url} does not decode cleanly:\n{}", run.text());
 }
 
 /// Decodes a whole file just as strictly.
