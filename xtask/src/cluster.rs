@@ -5,10 +5,10 @@
 //! started again. `bench/loadgen` publishes, watches and counts viewers that got nothing for three seconds. Then
 //! comes the same in short rounds, and what each edge holds after them: descriptors, threads, memory.
 
+use crate::background::{Background, wait};
 use crate::bench;
 use crate::sh::{Outcome, command};
 use std::fs::File;
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -100,14 +100,10 @@ impl Options {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a chore waits for the clock, and serves nobody")]
-fn wait(until: Instant) {
-    std::thread::sleep(until.saturating_duration_since(Instant::now()));
-}
-
-/// A server of the cluster; ends with the value. 0 to 2 are origins, 3 to 5 edges.
+/// A server of the cluster. 0 to 2 are origins, 3 to 5 edges.
 struct Server {
-    child: Child,
+    /// Only [`Server::restart`] leaves it without.
+    running: Option<Background>,
     conf: PathBuf,
     log: PathBuf,
     port: u16,
@@ -129,55 +125,36 @@ impl Server {
         );
         std::fs::write(&conf, text).map_err(|e| format!("{}: {e}", conf.display()))?;
         let log = dir.join(format!("{number}.log"));
-        let child = spawn(program, &conf, &log)?;
-        let server = Self { child, conf, log, port };
-        server.await_port()?;
+        let mut server = Self { running: None, conf, log, port };
+        server.go(program)?;
         Ok(server)
     }
 
-    fn restart(&mut self, program: &Path) -> Outcome {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        wait(Instant::now() + AWAY);
-        self.child = spawn(program, &self.conf, &self.log)?;
-        self.await_port()
+    fn go(&mut self, program: &Path) -> Outcome {
+        let fail = |e: std::io::Error| format!("{}: {e}", self.log.display());
+        let out = File::options().create(true).append(true).open(&self.log).map_err(fail)?;
+        let mut server = command(&program.to_string_lossy(), &[Path::new("-c"), &self.conf]);
+        server.stderr(out.try_clone().map_err(fail)?).stdout(out);
+        let running = Background::start(server)?;
+        running.await_port(self.port).map_err(|e| format!("{e}, see {}", self.log.display()))?;
+        self.running = Some(running);
+        Ok(())
     }
 
-    fn await_port(&self) -> Outcome {
-        let end = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(("127.0.0.1", self.port)).is_err() {
-            if Instant::now() > end {
-                return Err(format!("port {} does not answer, see {}", self.port, self.log.display()));
-            }
-            wait(Instant::now() + Duration::from_millis(20));
-        }
-        Ok(())
+    fn restart(&mut self, program: &Path) -> Outcome {
+        self.running = None;
+        wait(Instant::now() + AWAY);
+        self.go(program)
     }
 
     /// What it holds now.
     fn held(&self) -> String {
-        let pid = self.child.id();
+        let pid = self.running.as_ref().map_or(0, Background::pid);
         let count = |what: &str| std::fs::read_dir(format!("/proc/{pid}/{what}")).map_or(0, Iterator::count);
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
         let memory = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or("?").trim();
         format!("{} descriptors, {} threads, {memory}", count("fd"), count("task"))
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(program: &Path, conf: &Path, log: &Path) -> Outcome<Child> {
-    let fail = |e: std::io::Error| format!("{}: {e}", log.display());
-    let out = File::options().create(true).append(true).open(log).map_err(fail)?;
-    let errors = out.try_clone().map_err(fail)?;
-    let mut server = command(&program.to_string_lossy(), &[Path::new("-c"), conf]);
-    server.stdin(Stdio::null()).stdout(out).stderr(errors);
-    server.spawn().map_err(|e| format!("{}: {e}", program.display()))
 }
 
 /// Publishers at each edge, viewers of their streams at the next.

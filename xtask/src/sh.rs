@@ -28,6 +28,13 @@ pub(crate) fn command<A: AsRef<OsStr>>(program: &str, args: &[A]) -> Command {
     command
 }
 
+/// The same for one that may open as many files, and so connections, as the system allows.
+pub(crate) fn with_descriptors(program: &Path) -> Command {
+    let mut command = command("sh", &["-c", "ulimit -n \"$(ulimit -Hn)\" && exec \"$@\"", "sh"]);
+    command.arg(program);
+    command
+}
+
 /// The cargo that runs us.
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());

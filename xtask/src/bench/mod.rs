@@ -6,12 +6,13 @@
 //! Results: `target/bench/results.jsonl` (one line per measurement) and `results.svg`.
 
 mod chart;
+mod hls;
 mod options;
 mod plan;
 mod result;
 mod sections;
 
-use crate::sh::{Outcome, cargo, command, on_path, run_quietly, target_dir};
+use crate::sh::{Outcome, cargo, command, on_path, run_quietly, target_dir, with_descriptors};
 use options::Options;
 use sections::{Section, Who};
 use std::path::{Path, PathBuf};
@@ -30,6 +31,9 @@ pub(crate) struct Places {
 pub(crate) fn run(words: &[String]) -> Outcome {
     if words.first().is_some_and(|word| word == "micro") {
         return micro(&words[1..]);
+    }
+    if words.first().is_some_and(|word| word == "hls") {
+        return hls::run(&words[1..]);
     }
     let Some(options) = Options::parse(words)? else {
         println!("{}", options::help());
@@ -125,12 +129,16 @@ fn pair(
     results: &Path,
 ) -> Outcome {
     println!("\n## {}: {}", section.name, section.about);
-    // loadgen and the servers it starts inherit the limit of open files, and each viewer is one.
-    let mut loadgen = command("sh", &["-c", "ulimit -n \"$(ulimit -Hn)\" && exec \"$@\"", "sh"]);
-    if let (Who::Only(&["threads-1", ..]), Some(cores)) = (section.who, plan::loadgen_cores()) {
-        loadgen.args(["taskset", "-c", &cores]);
-    }
-    loadgen.arg(&places.loadgen).args(["pair", "--label", section.name]);
+    // The servers that loadgen starts inherit the limit of open files, and each viewer is one.
+    let mut loadgen = match (section.who, plan::loadgen_cores()) {
+        (Who::Only(&["threads-1", ..]), Some(cores)) => {
+            let mut pinned = with_descriptors(Path::new("taskset"));
+            pinned.args(["-c", &cores]).arg(&places.loadgen);
+            pinned
+        }
+        _ => with_descriptors(&places.loadgen),
+    };
+    loadgen.args(["pair", "--label", section.name]);
     loadgen.args(["--test", section.test, "--protos", section.protos, "--clients", &options.counts(section)]);
     loadgen.args(["--rounds", &options.rounds.to_string(), "--calm", "0.5", "--calm-wait", "30"]);
     if !section.extra.contains(&"--seconds") {

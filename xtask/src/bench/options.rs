@@ -6,10 +6,12 @@ use std::fmt::Write;
 use std::path::PathBuf;
 
 const HELP: &str = "cargo xtask bench [full | SECTION…] [OPTIONS]
+       cargo xtask bench hls [--clients 2000] [--rounds 3] [--seconds 8]
        cargo xtask bench micro [WORDS for criterion]
 
   Without a section: fanout, storm, fanin and latency in a short form, some ten minutes.
   full: all sections with all counts, about an hour.
+  hls: viewers of HLS from memory, in turn with nginx on the same files.
 
   --clients LIST     counts instead of those of the section
   --rounds N         runs of each measurement; the median counts (3)
