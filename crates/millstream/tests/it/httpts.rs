@@ -548,7 +548,8 @@ fn damaged_frames_are_left_out() {
 
 #[test]
 fn what_ts_does_not_carry_is_said_once_and_ends() {
-    let server = server();
+    // However long it takes until the publisher goes on.
+    let server = Server::start(&Conf::mounting("ts", "").and_vhost("publish { normal_timeout 60000; }"));
     let mut early = open(&server, "/live/s.ts");
     let mut publisher = Publisher::start(&server, "live/s");
     let send = |publisher: &mut Publisher, n: u32| {

@@ -8,11 +8,11 @@ use crate::harness::media::{FlvViewer, Viewer, avc, for_a_while};
 use crate::harness::server::{Conf, Server};
 use std::time::{Duration, Instant};
 
-const FIRST: Duration = Duration::from_millis(1500);
-const NORMAL: Duration = Duration::from_millis(800);
+const FIRST: Duration = Duration::from_millis(2000);
+const NORMAL: Duration = Duration::from_millis(1600);
 
 fn server() -> Server {
-    Server::start(&Conf::vhost("publish { firstpkt_timeout 1500; normal_timeout 800; }"))
+    Server::start(&Conf::vhost("publish { firstpkt_timeout 2000; normal_timeout 1600; }"))
 }
 
 #[test]
@@ -23,7 +23,7 @@ fn a_publisher_who_never_sends_is_closed_after_the_first_packet_timeout() {
     assert!(publisher.is_closed(SOON), "still open after {SOON:?}");
     let took = start.elapsed();
     assert!(took >= FIRST.mul_f32(0.9), "closed after {took:?} already");
-    assert!(took < FIRST + NORMAL + Duration::from_secs(2), "closed only after {took:?}");
+    assert!(took < FIRST + NORMAL + Duration::from_secs(5), "closed only after {took:?}");
     // And the name is free.
     assert!(Publisher::ask(&server, "live/s").is_ok());
 }
@@ -40,7 +40,7 @@ fn a_publisher_who_falls_silent_is_closed_after_the_normal_timeout() {
     assert!(publisher.is_closed(SOON), "still open after {SOON:?}");
     let took = start.elapsed();
     assert!(took >= NORMAL.mul_f32(0.5), "closed after {took:?} already");
-    assert!(took < FIRST + NORMAL * 2 + Duration::from_secs(2), "closed only after {took:?}");
+    assert!(took < FIRST + NORMAL * 2 + Duration::from_secs(5), "closed only after {took:?}");
     assert_eq!(viewer.rest().1, End::FinalChunk);
     assert!(Publisher::ask(&server, "live/s").is_ok());
 }
@@ -51,10 +51,10 @@ fn a_publisher_who_goes_on_is_left_alone() {
     let mut publisher = Publisher::start(&server, "live/s");
     let mut player = Player::start(&server, "live/s");
     publisher.headers(0);
-    // Four times the longest timeout, with pauses of half the shortest.
+    // Four times the shortest timeout, with pauses of a quarter of it.
     let (mut n, mut last) = (0, Instant::now() - NORMAL);
-    for_a_while(FIRST * 4, || {
-        if last.elapsed() > NORMAL / 2 {
+    for_a_while(NORMAL * 4, || {
+        if last.elapsed() > NORMAL / 4 {
             publisher.send(9, 40 * n, &avc(n == 0, n, 100));
             (n, last) = (n + 1, Instant::now());
         }
