@@ -53,7 +53,8 @@ pub(super) fn run(words: &[String]) -> Outcome {
 
     let mut costs = [vec![], vec![]];
     for _ in 0..rounds {
-        for (who, (port, pids)) in [(OURS, tree(server.pid())), (NGINX, tree(nginx.pid()))].into_iter().enumerate()
+        for (who, (port, pids)) in
+            [(OURS, tree(server.pid())), (NGINX, tree(nginx.pid()))].into_iter().enumerate()
         {
             let line = measure(&places, port, &pids, clients, seconds)?;
             println!("{:<11}{line}", ["millstream", "nginx"][who]);

@@ -32,10 +32,10 @@ use hyper::{Request, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::clients::stats;
 use crate::metrics;
 use crate::session::Context;
 use crate::session::http::{Door, Reply};
-use crate::stats;
 pub(crate) use answer::Answer;
 pub(crate) use asked::Asked;
 use asked::Query;

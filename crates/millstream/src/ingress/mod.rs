@@ -2,7 +2,7 @@
 //!
 //! A caster turns what comes into frames and publishes them by RTMP to its `output`, usually this very server, as
 //! SRS does: so a stream takes the ordinary road (vhost, callbacks, recording), and may just as well go to another
-//! server. Listeners belong to [`crate::listeners`]: a reload opens, closes and moves them as all others. What else a
+//! server. Listeners belong to [`crate::listen::listeners`]: a reload opens, closes and moves them as all others. What else a
 //! block says is looked up by the address of its listener when a sender is new, so that a reload is for those who
 //! come: [`Entrance::settings`].
 //!

@@ -26,7 +26,7 @@ use tracing::warn;
 
 use super::client::Error;
 use super::target::Server;
-use crate::tls;
+use crate::listen::tls;
 
 /// Threads that may wait for the resolver: it can take half a minute when its servers are away.
 const MAX_LOOKUPS: usize = 16;

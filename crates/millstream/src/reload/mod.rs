@@ -30,12 +30,13 @@ pub(crate) use self::config::{Config, Follow};
 
 use crate::clients::{CUT, Kind};
 use crate::conf::{Problem, Source};
-use crate::listeners::Listeners;
+use crate::listen::listeners::Listeners;
+use crate::listen::tls;
 use crate::process::{self, Manager};
 use crate::session::Context;
 use crate::session::admit;
 use crate::tasks::Tasks;
-use crate::{log, server, tls};
+use crate::{log, server};
 
 /// Requests that may wait. Each reads the newest file, so more would only repeat.
 const MAX_WAITING: usize = 16;

@@ -15,7 +15,6 @@ use mill_media::amf0::Object;
 use mill_media::frame::Millis;
 
 use super::Context;
-use crate::access;
 use crate::attach::{Arranged, Attached, Source};
 use crate::clients::{Kind, Peer, Presence};
 use crate::fanout::Pace;
@@ -23,6 +22,7 @@ use crate::hook::{Action, Failure, Farewell, Subject};
 use crate::relay::edge::{self, Supply};
 use crate::relay::uplink;
 use crate::relay::via::Via;
+use crate::session::access;
 
 /// What somebody asks for. The names are those of the URL.
 #[derive(Debug)]

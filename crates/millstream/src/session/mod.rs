@@ -3,6 +3,7 @@
 //! Each protocol drives its peer to a request (publish or play), takes it through [`admit`], and only then
 //! tells the peer that it was accepted.
 
+mod access;
 pub(crate) mod admit;
 pub(crate) mod http;
 pub(crate) mod intake;
@@ -15,21 +16,21 @@ use mill_hub::Hub;
 use crate::attach::Outputs;
 use crate::child::{Children, Ingests};
 use crate::clients::Clients;
+use crate::clients::stats::Usage;
 use crate::fanout::Fanout;
 use crate::hook::Hooks;
 use crate::identity::Identity;
 use crate::ingress::Figures;
 use crate::listen::Connections;
+use crate::listen::tls::Certificates;
 use crate::metrics::Metrics;
 use crate::output::shelf::Shelf;
 use crate::relay::coworkers::Coworkers;
 use crate::relay::dial::Dialer;
 use crate::relay::edge::Edge;
 use crate::reload::{self, Config};
-use crate::stats::Usage;
 use crate::system::System;
 use crate::tasks::Tasks;
-use crate::tls::Certificates;
 
 /// What every session may use. One per server.
 pub(crate) struct Context {

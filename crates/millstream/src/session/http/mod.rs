@@ -40,7 +40,7 @@ use tokio::sync::oneshot;
 use tracing::{debug, info};
 
 use super::Context;
-use crate::tls;
+use crate::listen::tls;
 use dispatch::Answer;
 use patience::Patient;
 pub(crate) use reply::Reply;

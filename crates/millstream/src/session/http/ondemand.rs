@@ -13,11 +13,11 @@ use mill_config::model::{Snapshot, Vhost};
 use tokio::time::{Instant, sleep};
 
 use super::{Connection, mount};
-use crate::access;
 use crate::clients::Kind;
 use crate::output::shelf::{Item, url_of};
 use crate::relay::edge::Supply;
 use crate::relay::via::Via;
+use crate::session::access;
 use crate::session::admit;
 
 /// The first segment of SRS's default length, from a keyframe on, and the way to the origin. Players wait about as long.

@@ -5,6 +5,9 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "the log does not exist yet, or is not meant")]
 
+mod bandwidth;
+pub(crate) mod demo;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -12,9 +15,9 @@ use clap::error::ErrorKind;
 use clap::{ArgAction, Parser, Subcommand};
 
 use crate::conf::Source;
+use crate::identity;
 use crate::process::{self, Daemon, daemon};
 use crate::server::{self, Startup};
-use crate::{bandwidth, demo, identity};
 
 /// SRS's number for a bad configuration, 1023, as an exit code.
 const INVALID: u8 = 255;

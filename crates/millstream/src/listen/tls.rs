@@ -5,7 +5,7 @@
 //! intervals, on a thread that serves no socket; a pair that does not fit together is not taken, and the old
 //! one stays. At the start wrong files are an error that ends the server.
 //!
-//! HTTP/1.1 only: a live stream takes the connection for itself, which HTTP/2 could not give it.
+//! HTTP/2 is offered by ALPN ([`is_h2`]).
 //!
 //! Bounded: [`MAX_PEM`] for a file, [`HANDSHAKE`] for a handshake, rustls's 256 remembered sessions a door.
 

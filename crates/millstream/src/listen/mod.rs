@@ -4,6 +4,9 @@
 //! that vanished in between is nothing. The total number of connections is bounded
 //! (`max_connections`): one too many is closed at once, counted and logged (once a second at most), and the loop goes on.
 
+pub(crate) mod listeners;
+pub(crate) mod tls;
+
 use std::collections::HashMap;
 use std::future::Future;
 use std::io;

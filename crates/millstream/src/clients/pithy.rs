@@ -10,10 +10,10 @@ use std::time::{Duration, Instant};
 use mill_config::model::Vhost;
 use tracing::info;
 
+use crate::clients::stats::Kbps;
 use crate::clients::{Client, Kind};
 use crate::log;
 use crate::session::{Context, admit};
-use crate::stats::Kbps;
 
 /// How often the interval is looked at: it may change.
 const GLANCE: Duration = Duration::from_millis(100);

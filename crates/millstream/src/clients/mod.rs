@@ -7,7 +7,10 @@
 //!
 //! A stream is in the table while it has a client, so the last to leave takes it out; a vhost from its
 //! first client on, so there are no more than were ever configured. Both keep the bytes of clients that
-//! have left ([`crate::stats`]).
+//! have left ([`crate::clients::stats`]).
+
+pub(crate) mod pithy;
+pub(crate) mod stats;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -20,7 +23,7 @@ use parking_lot::Mutex;
 
 use crate::hook::Farewell;
 use crate::identity::Identity;
-use crate::stats::{Account, Bytes, FrameRate, Kbps, Rates};
+use stats::{Account, Bytes, FrameRate, Kbps, Rates};
 
 /// SRS's number for a client that was cut off by us, whatever it did.
 pub(crate) const CUT: u32 = 1070;

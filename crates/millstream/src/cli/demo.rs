@@ -19,7 +19,7 @@ use crate::relay::target::{Server, Target};
 use crate::session::Context;
 
 /// Made from ffmpeg's test sources by `cargo xtask clip`.
-static CLIP: &[u8] = include_bytes!("../assets/demo.flv");
+static CLIP: &[u8] = include_bytes!("../../assets/demo.flv");
 
 const APP: &str = "live";
 const STREAM: &str = "livestream";

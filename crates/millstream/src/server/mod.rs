@@ -4,6 +4,10 @@
 //! the limit of open files and every address are checked first, and the process leaves with the exit code
 //! SRS has for it. From then on only a signal ends it: at once, or after its clients have left.
 
+mod heartbeat;
+mod quit;
+pub(crate) mod signals;
+
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::io;
@@ -19,14 +23,17 @@ use tracing::{error, info, warn};
 
 use crate::attach::Outputs;
 use crate::child::{self, Children, Ingests, LocalSessions};
+use crate::cli::demo;
 use crate::clients::Clients;
+use crate::clients::{pithy, stats};
 use crate::conf::Source;
 use crate::fanout::Fanout;
 use crate::hook::Hooks;
 use crate::identity::Identity;
 use crate::ingress::Figures;
 use crate::listen::Connections;
-use crate::listeners::Listeners;
+use crate::listen::listeners::Listeners;
+use crate::listen::tls::{self, Certificates};
 use crate::metrics::Metrics;
 use crate::output::dvr::Recordings;
 use crate::output::hls;
@@ -42,11 +49,10 @@ use crate::reload::{self, Config, Reloader};
 use crate::session::Context;
 use crate::session::http::Sessions;
 use crate::session::rtmp::Publishers;
-use crate::signals::{Signals, Told};
 use crate::system::System;
 use crate::tasks::Tasks;
-use crate::tls::{self, Certificates};
-use crate::{demo, heartbeat, identity, log, pithy, quit, stats};
+use crate::{identity, log};
+use signals::{Signals, Told};
 
 /// Descriptors that are not connections: listeners, log, event queues, files being read.
 const OWN_DESCRIPTORS: u64 = 128;

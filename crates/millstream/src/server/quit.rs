@@ -13,8 +13,8 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{info, warn};
 
+use super::signals::{Signals, Told};
 use crate::session::Context;
-use crate::signals::{Signals, Told};
 
 /// How often to look who is left.
 const LOOK: Duration = Duration::from_secs(1);
