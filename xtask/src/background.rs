@@ -5,7 +5,10 @@ use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A program that was started; killed and waited for when dropped.
+/// How long a program may take to end its own children and itself.
+const ASKED: Duration = Duration::from_secs(5);
+
+/// A program that was started; when dropped it is asked to end (SIGTERM), then killed, and waited for.
 pub(crate) struct Background(Child);
 
 impl Background {
@@ -18,6 +21,12 @@ impl Background {
     /// Its process number.
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
+    }
+
+    /// At once, as a crash would.
+    pub(crate) fn kill(mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 
     /// Waits, for twenty seconds at most, until this port of 127.0.0.1 takes connections.
@@ -35,6 +44,11 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
+        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        let end = Instant::now() + ASKED;
+        while asked.is_ok() && matches!(self.0.try_wait(), Ok(None)) && Instant::now() < end {
+            wait(Instant::now() + Duration::from_millis(20));
+        }
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

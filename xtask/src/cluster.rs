@@ -142,7 +142,9 @@ impl Server {
     }
 
     fn restart(&mut self, program: &Path) -> Outcome {
-        self.running = None;
+        if let Some(running) = self.running.take() {
+            running.kill();
+        }
         wait(Instant::now() + AWAY);
         self.go(program)
     }

@@ -54,7 +54,7 @@ pub(super) fn run(words: &[String]) -> Outcome {
     let mut costs = [vec![], vec![]];
     for _ in 0..rounds {
         for (who, (port, program)) in [(OURS, &server), (NGINX, &nginx)].into_iter().enumerate() {
-            let line = measure(&places, port, program.pid(), clients, seconds)?;
+            let line = measure(&places, port, &tree(program.pid()), clients, seconds)?;
             println!("{:<11}{line}", ["millstream", "nginx"][who]);
             costs[who].push(number(&line, "cpu_s_per_gbit")?);
         }
@@ -108,13 +108,14 @@ vhost __defaultVhost__ {{
     )
 }
 
-/// What its documentation recommends for files: sendfile, open files kept; but for playlists, which are replaced all
-/// the time. One process, which is enough here and ends with its starter.
+/// What its documentation recommends for files: a worker per core, sendfile, open files kept; but for playlists,
+/// which are replaced all the time.
 fn nginx(dir: &Path, clients: u32) -> String {
     let dir = dir.display();
     format!(
         "user root;
-master_process off;
+worker_processes auto;
+worker_rlimit_nofile {};
 daemon off;
 pid {dir}/nginx.pid;
 error_log {dir}/nginx-errors.log error;
@@ -134,6 +135,7 @@ http {{
     }}
 }}
 ",
+        2 * clients + 1000,
         2 * clients + 1000
     )
 }
@@ -150,11 +152,18 @@ fn await_file(file: &Path) -> Outcome {
     Ok(())
 }
 
+/// A process and its children, as loadgen wants them.
+fn tree(pid: u32) -> String {
+    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    let children = children.split_whitespace().map(str::to_owned);
+    std::iter::once(pid.to_string()).chain(children).collect::<Vec<_>>().join(",")
+}
+
 /// One window; loadgen's line.
-fn measure(places: &Places, port: u16, pid: u32, clients: u32, seconds: u32) -> Outcome<String> {
+fn measure(places: &Places, port: u16, pids: &str, clients: u32, seconds: u32) -> Outcome<String> {
     let words = format!(
         "hls --url http://127.0.0.1:{port}/live/s.m3u8 --clients {clients} --seconds {seconds} --warmup {WARMUP} \
-         --every-ms 1000 --server-pid {pid}"
+         --every-ms 1000 --server-pid {pids}"
     );
     let words = words.split_whitespace().collect::<Vec<_>>();
     let out = with_descriptors(&places.loadgen).args(words).stderr(Stdio::inherit()).output();
