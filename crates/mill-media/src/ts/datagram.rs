@@ -9,7 +9,8 @@
 //! good the demuxer finds out by the same counters, and leaves out the frames concerned. What comes twice, or so
 //! late that its place was given up, is thrown away: it could only do harm.
 //!
-//! Bounded by `WINDOW` + 1 datagrams and a counter for each of the 8192 tracks there can be.
+//! Bounded by `WINDOW` + 1 datagrams and a counter for each of the 8192 tracks there can be. Each datagram is looked
+//! through once; what is compared then are the tracks in it, in the order of their identifiers.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
@@ -66,6 +67,7 @@ pub struct Datagrams {
 #[derive(Debug)]
 struct Waiting {
     packets: Bytes,
+    tracks: Tracks,
     sequence: Option<u16>,
     /// Datagrams that came next since then and were not followed by this one.
     passed: u64,
@@ -84,15 +86,16 @@ impl Datagrams {
             self.flush(&mut put);
             return put(datagram);
         };
+        let tracks = Tracks::of(&packets);
         let copy = self.is_copy(&packets);
         self.since_flush += 1;
         if self.since_flush > LATEST {
             self.given_up.clear();
         }
         // Also where it looks like the next: tracks that come in heaps of 16 packets always do.
-        let old = self.is_old(&packets, sequence);
-        if !old && self.is_next(&packets, sequence) && !self.is_behind_waiting(&packets, sequence) {
-            self.release(&packets, sequence, &mut put);
+        let old = self.is_old(&tracks, sequence);
+        if !old && self.is_next(&tracks, sequence) && !self.is_behind_waiting(&tracks, sequence) {
+            self.release(&packets, &tracks, sequence, &mut put);
             return self.release_waiting(&mut put);
         }
         if copy || old {
@@ -100,7 +103,7 @@ impl Datagrams {
             return;
         }
         let packets = Bytes::copy_from_slice(&packets);
-        self.waiting.push(Waiting { packets, sequence, passed: 0 });
+        self.waiting.push(Waiting { packets, tracks, sequence, passed: 0 });
         if self.waiting.len() > WINDOW {
             self.flush(&mut put);
         }
@@ -110,20 +113,17 @@ impl Datagrams {
     pub fn flush(&mut self, mut put: impl FnMut(&[u8])) {
         let mut waiting = std::mem::take(&mut self.waiting);
         self.given_up.clear();
-        for one in &waiting {
-            each_first(&one.packets, |pid, _, _| {
-                if let Some(last) = self.counters.get(&pid) {
-                    self.given_up.entry(pid).or_insert((last + 1) & 15);
-                }
-                true
-            });
+        for track in waiting.iter().flat_map(|one| &one.tracks.0) {
+            if let Some(last) = self.counters.get(&track.pid) {
+                self.given_up.entry(track.pid).or_insert((last + 1) & 15);
+            }
         }
         match self.sequence {
             Some(last) => waiting.sort_by_key(|one| one.sequence.map(|number| number.wrapping_sub(last))),
             None => waiting = in_likeliest_order(waiting),
         }
         for one in waiting {
-            self.release(&one.packets, one.sequence, &mut put);
+            self.release(&one.packets, &one.tracks, one.sequence, &mut put);
         }
         self.since_flush = 0;
     }
@@ -138,21 +138,21 @@ impl Datagrams {
         self.counts
     }
 
-    fn is_next(&self, packets: &[u8], sequence: Option<u16>) -> bool {
+    fn is_next(&self, tracks: &Tracks, sequence: Option<u16>) -> bool {
         if let (Some(last), Some(sequence)) = (self.sequence, sequence) {
             return sequence == last.wrapping_add(1);
         }
-        each_first(packets, |pid, counter, marked| {
+        tracks.0.iter().all(|&Track { pid, first, marked, .. }| {
             let last = self.counters.get(&pid);
             // A packet may be sent twice.
-            marked || last.is_none_or(|&last| counter == last || counter == (last + 1) & 15)
+            marked || last.is_none_or(|&last| first == last || first == (last + 1) & 15)
         })
     }
 
     /// Whether its counters go on where one that waits ends: 16 packets later than those that are missing, they look
     /// the same.
-    fn is_behind_waiting(&self, packets: &[u8], sequence: Option<u16>) -> bool {
-        sequence.is_none() && self.waiting.iter().any(|one| follows(&one.packets, packets))
+    fn is_behind_waiting(&self, tracks: &Tracks, sequence: Option<u16>) -> bool {
+        sequence.is_none() && self.waiting.iter().any(|one| tracks.follow(&one.tracks))
     }
 
     /// Whether the same came a moment ago.
@@ -171,34 +171,33 @@ impl Datagrams {
     }
 
     /// Whether its place was given up.
-    fn is_old(&self, packets: &[u8], sequence: Option<u16>) -> bool {
+    fn is_old(&self, tracks: &Tracks, sequence: Option<u16>) -> bool {
         if let (Some(last), Some(sequence)) = (self.sequence, sequence) {
             // Further back than this it is a sender that has begun anew.
             return (-0x400..=0).contains(&(sequence.wrapping_sub(last) as i16));
         }
-        let mut place = false;
-        each_first(packets, |pid, counter, _| {
-            place = self.given_up.get(&pid) == Some(&counter);
-            place
-        }) && place
+        let given_up = |track: &Track| self.given_up.get(&track.pid) == Some(&track.first);
+        !tracks.0.is_empty() && tracks.0.iter().all(given_up)
     }
 
-    fn release(&mut self, packets: &[u8], sequence: Option<u16>, put: &mut impl FnMut(&[u8])) {
+    fn release(
+        &mut self,
+        packets: &[u8],
+        tracks: &Tracks,
+        sequence: Option<u16>,
+        put: &mut impl FnMut(&[u8]),
+    ) {
         self.sequence = sequence;
-        for packet in packets.chunks_exact(LEN).filter_map(|bytes| Packet::parse(bytes.first_chunk()?)) {
-            if packet.payload.is_some() {
-                self.counters.insert(packet.pid, packet.counter);
-            }
-        }
+        self.counters.extend(tracks.0.iter().map(|track| (track.pid, track.last)));
         put(packets);
     }
 
     /// Gives those that waited and come next now; forgets those whose turn does not come.
     fn release_waiting(&mut self, put: &mut impl FnMut(&[u8])) {
-        while let Some(at) = self.waiting.iter().position(|one| self.is_next(&one.packets, one.sequence)) {
+        while let Some(at) = self.waiting.iter().position(|one| self.is_next(&one.tracks, one.sequence)) {
             let one = self.waiting.remove(at);
             self.counts.reordered += 1;
-            self.release(&one.packets, one.sequence, put);
+            self.release(&one.packets, &one.tracks, one.sequence, put);
         }
         let before = self.waiting.len();
         self.waiting.iter_mut().for_each(|one| one.passed += 1);
@@ -210,7 +209,7 @@ impl Datagrams {
 /// The order in which most follow each other, and among such the one nearest to that of their arrival.
 fn in_likeliest_order(mut waiting: Vec<Waiting>) -> Vec<Waiting> {
     let count = waiting.len();
-    let follow = |a: usize, b: usize| a != b && follows(&waiting[a].packets, &waiting[b].packets);
+    let follow = |a: usize, b: usize| a != b && waiting[b].tracks.follow(&waiting[a].tracks);
     let follow: Vec<Vec<bool>> = (0..count).map(|a| (0..count).map(|b| follow(a, b)).collect()).collect();
     // Orders come sorted, that of arrival first; there are 24 of four.
     let mut orders: Vec<Vec<usize>> = vec![Vec::new()];
@@ -228,32 +227,53 @@ fn in_likeliest_order(mut waiting: Vec<Waiting>) -> Vec<Waiting> {
     best.into_iter().filter_map(|at| places[at].take()).collect()
 }
 
-/// Whether `after` comes directly behind `before`, as far as the tracks in both can tell.
-fn follows(before: &[u8], after: &[u8]) -> bool {
-    let mut common = false;
-    let fits = each_first(after, |pid, counter, _| {
-        let packets = before.chunks_exact(LEN).rev();
-        let mut same = packets
-            .filter_map(|bytes| Packet::parse(bytes.first_chunk()?))
-            .filter(|packet| packet.pid == pid && packet.payload.is_some());
-        let Some(last) = same.next() else { return true };
-        common = true;
-        counter == (last.counter + 1) & 15
-    });
-    common && fits
+/// The tracks in a datagram, by their identifiers. Those of nothing but stuffing do not count.
+#[derive(Debug)]
+struct Tracks(Vec<Track>);
+
+/// A track, in one datagram.
+#[derive(Debug, Clone, Copy)]
+struct Track {
+    pid: u16,
+    /// Counter of its first packet.
+    first: u8,
+    /// That packet announces a jump of the counter.
+    marked: bool,
+    /// Counter of its last packet.
+    last: u8,
 }
 
-/// Whether a condition holds for the first packet of each track: its identifier, counter, and whether it announces a
-/// jump of the counter.
-fn each_first(packets: &[u8], mut holds: impl FnMut(u16, u8, bool) -> bool) -> bool {
-    let mut seen: Vec<u16> = Vec::new();
-    packets.chunks_exact(LEN).filter_map(|bytes| Packet::parse(bytes.first_chunk()?)).all(|packet| {
-        if packet.payload.is_none() || packet.pid == NULL_PID || seen.contains(&packet.pid) {
-            return true;
-        }
-        seen.push(packet.pid);
-        holds(packet.pid, packet.counter, packet.adaptation.discontinuity)
-    })
+impl Tracks {
+    fn of(packets: &[u8]) -> Self {
+        let packets = packets.chunks_exact(LEN).filter_map(|bytes| Packet::parse(bytes.first_chunk()?));
+        let mut tracks: Vec<_> = packets
+            .filter(|packet| packet.payload.is_some() && packet.pid != NULL_PID)
+            .map(|packet| {
+                let (pid, marked) = (packet.pid, packet.adaptation.discontinuity);
+                Track { pid, first: packet.counter, marked, last: packet.counter }
+            })
+            .collect();
+        // Keeps the order within a track. A datagram may have hundreds of them.
+        tracks.sort_by_key(|track| track.pid);
+        tracks.dedup_by(|later, first| {
+            let same = later.pid == first.pid;
+            if same {
+                first.last = later.last;
+            }
+            same
+        });
+        Self(tracks)
+    }
+
+    /// Whether they go on directly behind those of another datagram, as far as the tracks in both can tell.
+    fn follow(&self, before: &Self) -> bool {
+        let mut common = false;
+        self.0.iter().all(|track| {
+            let Ok(at) = before.0.binary_search_by_key(&track.pid, |track| track.pid) else { return true };
+            common = true;
+            track.first == (before.0[at].last + 1) & 15
+        }) && common
+    }
 }
 
 /// The packets in a datagram, and its number if it has one; `None` if it is not made of packets.
@@ -377,6 +397,26 @@ mod tests {
         extended.extend([1, 2, 3, 4, 0, 0, 0, 1, 9, 9, 9, 9]);
         extended.extend(&sent[0]);
         assert_eq!(unwrap(&extended).unwrap(), (Some(7), Cow::from(&sent[0][..])));
+    }
+
+    #[test]
+    fn hundreds_of_tracks_in_a_datagram() {
+        // The longest datagram there is has 348 packets: 300 tracks, some twice.
+        let datagram = |n: u8| {
+            let packet = |at: u16| {
+                let pid = at % 300;
+                let counter = if pid < 48 { 2 * n + u8::from(at >= 300) } else { n };
+                let mut packet = vec![SYNC, (pid >> 8) as u8, pid as u8, 0x10 | counter & 15, 0, n];
+                packet.resize(LEN, 0);
+                packet
+            };
+            (0..348).flat_map(packet).collect::<Vec<u8>>()
+        };
+        let arriving: Vec<_> = [0, 2, 1, 3, 4, 6, 7, 5, 8].map(datagram).into();
+        let expected = Counts { reordered: 3, ..Counts::default() };
+        assert_eq!(run(&arriving), ((0..9).collect(), expected));
+        let tracks = Tracks::of(&arriving[0]);
+        assert!(tracks.0.len() == 300 && tracks.0.is_sorted_by_key(|track| track.pid));
     }
 
     #[test]
