@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use procfs::ProcResult;
-use procfs::process::FDTarget;
+use procfs::process::{FDTarget, Process};
 
 use crate::clients::Clients;
 use crate::listen::Connections;
@@ -56,14 +56,35 @@ fn ends(group: u32) -> ProcResult<Vec<SocketAddr>> {
     let mut sockets = HashSet::new();
     for process in procfs::process::all_processes()?.flatten() {
         if process.stat().is_ok_and(|stat| stat.pgrp == group) {
-            let targets = process.fd()?.flatten().map(|fd| fd.target);
-            sockets.extend(targets.filter_map(|target| match target {
-                FDTarget::Socket(inode) => Some(inode),
-                _ => None,
-            }));
+            sockets.extend(sockets_of(&process));
         }
     }
     let tables = [procfs::net::tcp()?, procfs::net::tcp6().unwrap_or_default()];
     let entries = tables.into_iter().flatten().filter(|entry| sockets.contains(&entry.inode));
     Ok(entries.map(|entry| entry.local_address).collect())
+}
+
+/// The sockets of a process; none of one that has just ended, which is no reason to forget the others.
+fn sockets_of(process: &Process) -> Vec<u64> {
+    let targets = process.fd().into_iter().flatten().flatten().map(|fd| fd.target);
+    let inode = |target| if let FDTarget::Socket(inode) = target { Some(inode) } else { None };
+    targets.filter_map(inode).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn one_that_ends_while_it_is_looked_at_has_no_sockets() {
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        let stdin = Stdio::from(std::os::fd::OwnedFd::from(socket));
+        let mut child = Command::new("sleep").arg("1000").stdin(stdin).spawn().unwrap();
+        let process = Process::new(i32::try_from(child.id()).unwrap()).unwrap();
+        assert!(!sockets_of(&process).is_empty());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(sockets_of(&process).is_empty());
+    }
 }
