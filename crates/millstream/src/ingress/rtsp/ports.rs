@@ -13,7 +13,7 @@ use tokio::net::UdpSocket;
 /// What the kernel may keep until we come to it, in bytes: a keyframe arrives in one burst.
 const RECEIVE_BUFFER: usize = 1 << 20;
 
-/// Errors a socket may give in a row: they are about datagrams of ours that did not arrive.
+/// Errors a socket may give in one turn: they are about datagrams of ours that did not arrive.
 const MAX_ERRORS: usize = 4;
 
 /// Two sockets, for one track.
@@ -50,18 +50,9 @@ impl Pair {
     /// The next datagram from the peer; others are dropped here.
     pub(super) fn poll_receive(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<Datagram> {
         for (socket, control) in [(&self.rtcp, true), (&self.rtp, false)] {
-            let mut errors = 0;
-            while errors < MAX_ERRORS {
-                let mut buffer = ReadBuf::new(buffer);
-                match socket.poll_recv_from(cx, &mut buffer) {
-                    Poll::Ready(Ok(from)) if from.ip().to_canonical() == self.reports.ip() => {
-                        return Poll::Ready(Datagram { control, len: buffer.filled().len() });
-                    }
-                    // Somebody else's. The budget of the runtime ends a flood of them.
-                    Poll::Ready(Ok(_)) => {}
-                    Poll::Ready(Err(_)) => errors += 1,
-                    Poll::Pending => break,
-                }
+            let receive = |cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>| socket.poll_recv_from(cx, buffer);
+            if let Poll::Ready(len) = poll_from(self.reports.ip(), receive, cx, buffer) {
+                return Poll::Ready(Datagram { control, len });
             }
         }
         Poll::Pending
@@ -71,6 +62,31 @@ impl Pair {
     pub(super) fn report(&self, bytes: &[u8]) {
         let _ = self.rtcp.try_send_to(bytes, self.reports);
     }
+}
+
+/// The length of the next datagram from `peer` that a socket gives.
+fn poll_from(
+    peer: IpAddr,
+    mut receive: impl FnMut(&mut Context<'_>, &mut ReadBuf<'_>) -> Poll<io::Result<SocketAddr>>,
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<usize> {
+    let mut errors = 0;
+    while errors < MAX_ERRORS {
+        let mut buffer = ReadBuf::new(buffer);
+        match receive(cx, &mut buffer) {
+            Poll::Ready(Ok(from)) if from.ip().to_canonical() == peer => {
+                return Poll::Ready(buffer.filled().len());
+            }
+            // Somebody else's. The budget of the runtime ends a flood of them.
+            Poll::Ready(Ok(_)) => {}
+            Poll::Ready(Err(_)) => errors += 1,
+            Poll::Pending => return Poll::Pending,
+        }
+    }
+    // The socket has not promised to wake anybody; others get a turn before it is asked again.
+    cx.waker().wake_by_ref();
+    Poll::Pending
 }
 
 fn open(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
@@ -87,6 +103,9 @@ fn open(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
 mod tests {
     use super::*;
     use std::net::Ipv4Addr;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::task::Wake;
 
     const IP: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const REPORTS: SocketAddr = SocketAddr::new(IP, 9);
@@ -110,6 +129,34 @@ mod tests {
         assert!(bind(range.clone(), 0).is_none());
         drop(pairs);
         assert!(bind(range, 0).is_some());
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_whatever_the_socket_says() {
+        struct Woken(AtomicBool);
+        impl Wake for Woken {
+            fn wake(self: Arc<Self>) {
+                self.0.store(true, Ordering::Relaxed);
+            }
+        }
+        let ask = |answer: fn() -> Poll<io::Result<SocketAddr>>, times: usize| {
+            let woken = Arc::new(Woken(AtomicBool::new(false)));
+            let waker = woken.clone().into();
+            let mut answers = vec![answer; times];
+            let receive = |_: &mut Context<'_>, buffer: &mut ReadBuf<'_>| {
+                buffer.put_slice(b"hello");
+                answers.pop().map_or(Poll::Pending, |answer| answer())
+            };
+            let polled = poll_from(IP, receive, &mut Context::from_waker(&waker), &mut [0; 10]);
+            (polled, woken.0.load(Ordering::Relaxed), answers.len())
+        };
+        let error = || Poll::Ready(Err(io::ErrorKind::ConnectionRefused.into()));
+        let own = || Poll::Ready(Ok(REPORTS));
+        let other = || Poll::Ready(Ok("192.0.2.1:9".parse().unwrap()));
+        assert_eq!(ask(own, 1), (Poll::Ready(5), false, 0));
+        assert_eq!(ask(other, 9), (Poll::Pending, false, 0), "the socket wakes when it has said Pending");
+        assert_eq!(ask(error, MAX_ERRORS - 1), (Poll::Pending, false, 0));
+        assert_eq!(ask(error, 10), (Poll::Pending, true, 10 - MAX_ERRORS), "and we when it has not");
     }
 
     #[tokio::test]
