@@ -41,6 +41,9 @@ pub const MAX_WAITING: usize = 512;
 /// Their bytes.
 pub const MAX_WAITING_BYTES: usize = 16 << 20;
 
+/// How long after the last goodbye it is over: RTP may be on its way still, or another source of the same sender.
+pub const GOODBYE: Duration = Duration::from_millis(500);
+
 /// How often receiver reports are due (RFC 3550, 6.2: at least five seconds apart).
 pub const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 
@@ -72,7 +75,8 @@ struct Track {
     report_waits: bool,
     last: Millis,
     malformed: u64,
-    ended: bool,
+    /// When its source has said goodbye.
+    ended: Option<Instant>,
 }
 
 /// Makes FLV bodies.
@@ -166,8 +170,10 @@ impl Receiver {
                         self.timeline.report(track, report.ntp, report.rtp);
                     }
                 }
-                Report::Bye(sources) => state.ended |= known.is_some_and(|known| sources.contains(&known)),
-                Report::Sender(_) => {}
+                Report::Bye(sources) if known.is_some_and(|known| sources.contains(&known)) => {
+                    state.ended.get_or_insert(now);
+                }
+                Report::Sender(_) | Report::Bye(_) => {}
             }
         }
     }
@@ -204,14 +210,19 @@ impl Receiver {
     /// When something is due even if nothing arrives.
     pub fn deadline(&self) -> Instant {
         let reorder = self.tracks.iter().flatten().filter_map(|track| track.reorder.deadline());
-        reorder.chain(self.merge.deadline()).fold(self.next_report, Instant::min)
+        let due = reorder.chain(self.merge.deadline()).chain(self.over_at());
+        due.fold(self.next_report, Instant::min)
     }
 
-    /// Whether every track that has brought anything has said goodbye.
-    pub fn ended(&self) -> bool {
-        let mut heard =
-            self.tracks.iter().flatten().filter(|track| track.reorder.ssrc().is_some()).peekable();
-        heard.peek().is_some() && heard.all(|track| track.ended)
+    /// Whether every track that has brought anything has said goodbye, [`GOODBYE`] ago.
+    pub fn ended(&self, now: Instant) -> bool {
+        self.over_at().is_some_and(|over| over <= now)
+    }
+
+    fn over_at(&self) -> Option<Instant> {
+        let heard = self.tracks.iter().flatten().filter(|track| track.reorder.ssrc().is_some());
+        let goodbyes: Option<Vec<_>> = heard.map(|track| track.ended).collect();
+        goodbyes?.into_iter().max().map(|last| last + GOODBYE)
     }
 
     /// What happened to the packets of all tracks.
@@ -283,14 +294,14 @@ impl Track {
             report_waits: false,
             last: 0,
             malformed: 0,
-            ended: false,
+            ended: None,
         })
     }
 
     /// The clock is another one from here on.
     fn begin_again(&mut self) {
         self.report = None;
-        self.ended = false;
+        self.ended = None;
         self.forget_order();
     }
 

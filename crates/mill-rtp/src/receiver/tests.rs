@@ -103,11 +103,45 @@ fn reports_and_goodbyes() {
     assert!(receiver.poll_reports(start).is_empty());
     let reports = receiver.poll_reports(start + REPORT_INTERVAL);
     assert_eq!(reports.iter().map(|(track, _)| *track).collect::<Vec<_>>(), [VIDEO]);
-    assert!(!receiver.ended());
+    let soon = start + GOODBYE;
+    assert!(!receiver.ended(soon));
     receiver.handle_rtcp(VIDEO, b"\x81\xcb\0\x01\0\0\0\x05", start);
-    assert!(!receiver.ended(), "somebody else's");
+    assert!(!receiver.ended(soon), "somebody else's");
     receiver.handle_rtcp(VIDEO, b"\x81\xcb\0\x01\0\0\0\0", start);
-    assert!(receiver.ended());
+    assert!(!receiver.ended(start), "the last packets may come now");
+    assert_eq!(receiver.deadline(), start + HOLD);
+    assert_eq!(frames(&mut receiver, start + HOLD).len(), 2);
+    assert_eq!(receiver.deadline(), soon);
+    receiver.handle_rtcp(VIDEO, b"\x81\xcb\0\x01\0\0\0\0", start + HOLD);
+    assert!(receiver.ended(soon), "saying it again puts nothing off");
+}
+
+#[test]
+fn a_goodbye_of_one_track_is_none_of_all() {
+    let start = now();
+    let mut receiver = receiver(start);
+    receiver.handle_rtp(VIDEO, rtp(VIDEO, 1, 0), start);
+    receiver.handle_rtp(AUDIO, rtp(AUDIO, 1, 0), start);
+    receiver.handle_rtcp(VIDEO, b"\x81\xcb\0\x01\0\0\0\0", start);
+    assert!(!receiver.ended(start + Duration::from_secs(60)));
+    let then = start + Duration::from_secs(1);
+    receiver.handle_rtcp(AUDIO, b"\x81\xcb\0\x01\0\0\0\x01", then);
+    assert!(!receiver.ended(then) && receiver.ended(then + GOODBYE));
+}
+
+#[test]
+fn a_sender_that_takes_another_number_goes_on() {
+    // RFC 3550, 8.2: who meets its own number says goodbye and takes another.
+    let start = now();
+    let mut receiver = receiver(start);
+    receiver.handle_rtp(VIDEO, rtp(VIDEO, 1, 0), start);
+    receiver.handle_rtcp(VIDEO, b"\x81\xcb\0\x01\0\0\0\0", start);
+    for n in 0..3 {
+        let mut packet = rtp(VIDEO, 100 + n, 0x8000_0000).to_vec();
+        packet[11] = 9;
+        receiver.handle_rtp(VIDEO, packet.into(), start + GOODBYE / 2);
+    }
+    assert!(!receiver.ended(start + GOODBYE));
 }
 
 #[test]

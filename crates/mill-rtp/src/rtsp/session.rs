@@ -13,10 +13,11 @@
 //! same session and needs no other answer.
 //!
 //! **Time.** A peer has [`SETUP_TIME`] until it records, then [`Session::TIMEOUT`] between two signs of life:
-//! requests, interleaved packets, or datagrams the driver tells of ([`Session::touch`]).
+//! requests, interleaved packets, or datagrams the driver tells of ([`Session::touch`]). When it pauses, or its stream
+//! has ended otherwise ([`Session::rest`]), it has [`SETUP_TIME`] again.
 //!
 //! Bounded: input by [`super::message`], tracks by [`crate::sdp::MAX_MEDIA`], waiting events by [`MAX_EVENTS`], wrong
-//! passwords by [`MAX_ATTEMPTS`]. Waiting output is answers alone: a driver writes it out before it feeds more.
+//! passwords by [`MAX_ATTEMPTS`], questions that are answered with no by [`MAX_REFUSALS`]. Waiting output is answers alone: a driver writes it out before it feeds more.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -32,6 +33,10 @@ pub const MAX_EVENTS: usize = 256;
 
 /// Wrong answers to a challenge; the last one closes.
 pub const MAX_ATTEMPTS: u32 = 3;
+
+/// How often a peer may ask for what it cannot have; the last time closes. More than the tracks of a camera and the
+/// transports it tries for each.
+pub const MAX_REFUSALS: u32 = 16;
 
 /// From the start of a connection to RECORD, and from PAUSE to the next.
 pub const SETUP_TIME: Duration = Duration::from_secs(30);
@@ -91,6 +96,9 @@ pub enum End {
     /// The peer has said so.
     #[error("torn down")]
     Teardown,
+    /// It has asked again and again for what it cannot have.
+    #[error("refused too often")]
+    Refused,
     /// It has not been able to say who it is.
     #[error("wrong name or password")]
     Unauthorized,
@@ -111,6 +119,7 @@ pub struct Session {
     /// How each track comes, once it was set up.
     tracks: Vec<Option<Path>>,
     attempts: u32,
+    refusals: u32,
     events: VecDeque<Event>,
     output: BytesMut,
     deadline: Instant,
@@ -163,6 +172,7 @@ impl Session {
             media: Vec::new(),
             tracks: Vec::new(),
             attempts: 0,
+            refusals: 0,
             events: VecDeque::new(),
             output: BytesMut::new(),
             deadline: now + SETUP_TIME,
@@ -266,6 +276,18 @@ impl Session {
     pub fn reject(&mut self, status: Status) {
         if let Some(Asked { sequence, .. }) = self.asked.take() {
             self.answer(status, sequence.as_deref(), &[]);
+            self.refusals += 1;
+            if self.refusals == MAX_REFUSALS {
+                self.end(End::Refused);
+            }
+        }
+    }
+
+    /// The stream has ended, as the driver has seen; the peer may record again.
+    pub fn rest(&mut self, now: Instant) {
+        if self.state == State::Recording {
+            self.state = State::Ready;
+            self.deadline = now + SETUP_TIME;
         }
     }
 
@@ -301,8 +323,7 @@ impl Session {
             // Some senders say it twice.
             ("RECORD", State::Recording) => return self.answer_session(sequence, &[]),
             ("PAUSE", State::Recording) => {
-                self.state = State::Ready;
-                self.deadline = now + SETUP_TIME;
+                self.rest(now);
                 self.events.push_back(Event::Paused);
                 return self.answer_session(sequence, &[]);
             }
@@ -366,19 +387,23 @@ impl Session {
     }
 
     /// Which track a URL means: by its `control`, absolute or behind the URL of the stream; by a number at its end, as
-    /// in `streamid=1`; or the only one there is.
+    /// in `streamid=1`; or the only one there is. Some put the query of the stream's URL behind all that.
     fn track_of(&self, uri: &str) -> Option<usize> {
-        let uri = uri.trim_end_matches('/');
-        let by_control = self.media.iter().position(|media| {
-            let control = media.control.as_deref().unwrap_or_default().trim_matches('/');
-            let behind = uri.strip_suffix(control).is_some_and(|before| before.ends_with('/'));
-            !control.is_empty() && control != "*" && (control == uri || behind)
-        });
-        by_control.or_else(|| {
+        let whole = uri.trim_end_matches('/');
+        let cut = whole.rfind(['?', '/']).filter(|&at| whole[at..].starts_with('?'));
+        let path = whole[..cut.unwrap_or(whole.len())].trim_end_matches('/');
+        let by_control = |uri: &str| {
+            self.media.iter().position(|media| {
+                let control = media.control.as_deref().unwrap_or_default().trim_matches('/');
+                let behind = uri.strip_suffix(control).is_some_and(|before| before.ends_with('/'));
+                !control.is_empty() && control != "*" && (control == uri || behind)
+            })
+        };
+        by_control(whole).or_else(|| by_control(path)).or_else(|| {
             if let [_] = self.media[..] {
                 return Some(0);
             }
-            let last = uri.rsplit('/').next()?;
+            let last = path.rsplit('/').next()?;
             let digits = last.len() - last.bytes().rev().take_while(u8::is_ascii_digit).count();
             let number: usize = last[digits..].parse().ok()?;
             (number < self.media.len()).then_some(number)

@@ -133,6 +133,10 @@ fn which_track_is_meant() {
     assert_eq!(of(&["1", "11"], "rtsp://h/live/s/11"), Some(1), "not the end of another");
     assert_eq!(of(&["", ""], "rtsp://h/live/s/track1"), Some(1));
     assert_eq!(of(&["*"], "rtsp://h/live/s"), Some(0));
+    let two = ["streamid=0", "streamid=1"];
+    assert_eq!(of(&two, "rtsp://h/live/s?token=a0/streamid=1"), Some(1));
+    assert_eq!(of(&two, "rtsp://h/live/s/streamid=1?token=a0"), Some(1));
+    assert_eq!(of(&["", ""], "rtsp://h/live/s/track1/?token=a0"), Some(1));
     assert_eq!(of(&["a", "b"], "rtsp://h/live/s/c"), None);
     assert_eq!(of(&["a", "b"], "rtsp://h/live/s/9999999999999999999999"), None);
 }
@@ -208,6 +212,36 @@ fn silence_ends_and_signs_of_life_count() {
     peer.record();
     peer.session.handle_timeout(peer.session.deadline());
     assert_eq!(peer.session.poll_event(), Some(Event::Ended(End::Silent)));
+}
+
+#[test]
+fn who_rests_may_record_again_but_not_wait_for_ever() {
+    let mut peer = Peer::open();
+    peer.session.rest(peer.now);
+    peer.announce();
+    peer.setup(0, "RTP/AVP/TCP;interleaved=0-1");
+    peer.record();
+    peer.session.rest(peer.now);
+    assert_eq!(peer.session.deadline(), peer.now + SETUP_TIME);
+    peer.feed(b"$\0\0\x01a");
+    assert_eq!(peer.session.poll_event(), None, "packets count no more");
+    peer.record();
+    assert_eq!(peer.session.deadline(), peer.now + Session::TIMEOUT);
+    peer.session.rest(peer.now);
+    peer.session.handle_timeout(peer.session.deadline());
+    assert_eq!(peer.session.poll_event(), Some(Event::Ended(End::Silent)));
+}
+
+#[test]
+fn asking_again_and_again_ends() {
+    let mut peer = Peer::open();
+    for n in 1..=MAX_REFUSALS {
+        peer.ask("ANNOUNCE", "rtsp://h/live/s", "", SDP);
+        assert!(matches!(peer.session.poll_event(), Some(Event::Announced { .. })), "{n}");
+        peer.session.reject(Status::NotFound);
+        assert!(peer.output().starts_with("RTSP/1.0 404 "));
+    }
+    assert_eq!(peer.session.poll_event(), Some(Event::Ended(End::Refused)));
 }
 
 #[test]
