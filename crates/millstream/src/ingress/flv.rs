@@ -1,6 +1,7 @@
 //! `flv`: an endless FLV as the body of an HTTP POST, chunked or not.
 //!
-//! `POST /live/cam.flv` publishes to `output` with `live` for `[app]` and `cam` for `[stream]`. Nothing is dialled before
+//! `POST /live/cam.flv?token=x` publishes to `output` with `live` for `[app]` and `cam` for `[stream]`, and the query as
+//! parameters of the stream. Nothing is dialled before
 //! the body has shown a tag. The sender is held up by the server it is published to: not more than a tag and some
 //! kilobytes are ever here. An answer comes in every case: 200 when the body has ended, or what is wrong, at once.
 //!
@@ -76,7 +77,9 @@ enum Error {
 impl Error {
     fn status(&self) -> StatusCode {
         match self {
-            Self::Path | Self::Output(output::Error::Name(_)) => StatusCode::NOT_FOUND,
+            Self::Path | Self::Output(output::Error::Name(_) | output::Error::Parameters) => {
+                StatusCode::NOT_FOUND
+            }
             Self::Flv(demux::Error::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Flv(demux::Error::NotFlv) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Torn(_) | Self::Gone(_) => StatusCode::BAD_REQUEST,
@@ -149,7 +152,8 @@ const TEXT: &str = "text/plain; charset=utf-8";
 /// Publishes a body to its end; gives the number of its tags.
 async fn take(ctx: &Context, entrance: Entrance, request: Request<Incoming>) -> Result<u64, Error> {
     let caster = entrance.settings(ctx).ok_or(Error::Closed)?;
-    let target = target(&caster.output, request.uri().path())?;
+    let uri = request.uri();
+    let target = target(&caster.output, uri.path(), uri.query().unwrap_or_default())?;
     let _here = ctx.ingress.sender("flv");
     let mut source = Source { body: request.into_body(), demuxer: Demuxer::new() };
     let Some(first) = source.next_tag().await? else { return Err(Error::Torn("first")) };
@@ -222,14 +226,14 @@ impl Source {
 }
 
 /// Where the stream of that path goes.
-fn target(template: &str, path: &str) -> Result<Target, Error> {
+fn target(template: &str, path: &str, query: &str) -> Result<Target, Error> {
     let path = percent_encoding::percent_decode_str(path).decode_utf8().map_err(|_| Error::Path)?;
     let (app, name) = path.strip_prefix('/').and_then(|path| path.rsplit_once('/')).ok_or(Error::Path)?;
     let name = name.strip_suffix(".flv").unwrap_or(name);
     if app.is_empty() || name.is_empty() {
         return Err(Error::Path);
     }
-    Ok(output::target(template, &[("app", app), ("stream", name)])?)
+    Ok(output::target(template, &[("app", app), ("stream", name)], query)?)
 }
 
 #[cfg(test)]
@@ -237,7 +241,7 @@ mod tests {
     use super::*;
 
     fn at(path: &str) -> Result<String, StatusCode> {
-        let target = target("rtmp://127.0.0.1:1/[app]/[stream]", path).map_err(|e| e.status())?;
+        let target = target("rtmp://127.0.0.1:1/[app]/[stream]", path, "").map_err(|e| e.status())?;
         Ok(format!("{}/{}", target.app, target.stream))
     }
 

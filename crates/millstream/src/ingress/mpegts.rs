@@ -112,7 +112,7 @@ impl Senders {
         }
         let caster = self.entrance.settings(&self.ctx)?;
         let (ip, port) = (peer.ip().to_canonical().to_string(), peer.port().to_string());
-        match output::target(&caster.output, &[("ip", &ip), ("port", &port)]) {
+        match output::target(&caster.output, &[("ip", &ip), ("port", &port)], "") {
             Ok(target) => Some(Sender::new(self.ctx.clone(), peer, target, now)),
             Err(e) => {
                 if self.report.allows() {

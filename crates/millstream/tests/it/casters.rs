@@ -2,6 +2,8 @@
 //! harms anybody.
 
 use crate::harness::api::{self, ask, ask_with};
+use crate::harness::backend::Backend;
+use crate::harness::beat;
 use crate::harness::client::{Player, Publisher};
 use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, decode, make, probe, tool};
 use crate::harness::http::{Http, Raw};
@@ -160,15 +162,51 @@ fn clip(dir: &Path, seconds: u32) -> std::path::PathBuf {
 
 #[test]
 fn transport_streams_play_everywhere() {
-    let caster = Caster::mpegts();
-    let _encoder = send(&encode(&format!("{H264} {AAC}")), "mpegts", &caster.udp());
+    let caster = Caster::start("mpegts_over_udp", "rtmp://[rtmp]/live/ts", &beat::with_hls());
+    let _encoder = send(&beat::encode(), "mpegts", &caster.udp());
     wait_until("it is on air", SOON, || caster.is_live("live/ts"));
-    for url in [caster.server.rtmp("live/ts"), caster.server.http("live/ts.flv")] {
-        decode(&url, 2);
-        let probe = probe(&url, 100);
-        assert_eq!(probe.codecs.len(), 2, "{url}: {probe:?}");
-        probe.assert_sound();
-    }
+    beat::plays_everywhere(&caster.server, "live/ts");
+    let probe = probe(&caster.server.rtmp("live/ts"), 100);
+    assert_eq!(probe.codecs.len(), 2, "{probe:?}");
+    probe.assert_sound();
+}
+
+#[test]
+fn flv_by_post_plays_everywhere() {
+    let caster = Caster::start("flv", "rtmp://[rtmp]/[app]/[stream]", &beat::with_hls());
+    let _encoder = send(&format!("{} -method POST", beat::encode()), "flv", &caster.post("live/cam.flv"));
+    wait_until("it is on air", SOON, || caster.is_live("live/cam"));
+    beat::plays_everywhere(&caster.server, "live/cam");
+}
+
+#[test]
+fn parameters_of_a_post_are_those_of_the_stream() {
+    let backend = Backend::start();
+    let hooks = backend.hooks("");
+    let conf = Conf::vhost(&hooks).vhosts(&format!("vhost v.com {{ {hooks} }}"));
+    let body = flv(&[(9, 0, &avc_header()), (9, 0, &avc(true, 0, 300))]);
+    let asked = |output: &str, path: &str| {
+        let caster = Caster::start("flv", output, &conf);
+        backend.forget();
+        let mut sender = post(&caster, path, &format!("Content-Length: {}", body.len()));
+        sender.send(&body);
+        assert_eq!(sender.answer(false).head.status, 200, "{path}");
+        wait_until("the callback has come", SOON, || backend.actions().contains(&"on_publish".into()));
+        assert!(!caster.server.log().contains("s3cret"), "{}", caster.server.log());
+        let call = backend.calls().into_iter().find(|call| call.action() == "on_publish").unwrap();
+        ["vhost", "app", "stream", "param"].map(|field| call.field(field))
+    };
+    let open = "rtmp://[rtmp]/[app]/[stream]";
+    assert_eq!(
+        asked(open, "/live/x.flv?token=s3cret&u=1"),
+        ["__defaultVhost__", "live", "x", "?token=s3cret&u=1"]
+    );
+    assert_eq!(asked(open, "/live/x.flv?token=s3cret&vhost=v.com"), ["v.com", "live", "x", "?token=s3cret"]);
+    let named = "rtmp://[rtmp]/[app]?vhost=__defaultVhost__/[stream]";
+    assert_eq!(
+        asked(named, "/live/x.flv?token=s3cret&vhost=v.com"),
+        ["__defaultVhost__", "live", "x", "?token=s3cret"]
+    );
 }
 
 #[test]

@@ -2,6 +2,8 @@
 //! connection and in datagrams, on bad lines too; nobody else is let in, and nothing that comes harms anybody.
 
 use crate::harness::api::{self, ask};
+use crate::harness::backend::Backend;
+use crate::harness::beat;
 use crate::harness::ffmpeg::{AAC, AUDIO, H264, VIDEO, decode, decode_file, make, probe, tool};
 use crate::harness::http::Raw;
 use crate::harness::media::{FlvViewer, Receive, Viewer, avc_header, kind, tags};
@@ -18,6 +20,7 @@ use mill_media::flv::tag::VideoTag;
 use mill_media::frame::FrameKind;
 use mill_media::nal::Units;
 use mill_rtp::packet::Packet;
+use mill_rtp::rtsp::session::MAX_REFUSALS;
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -172,27 +175,57 @@ fn everything(viewer: &mut FlvViewer, encoder: &mut Process) -> Vec<Tag> {
 
 #[test]
 fn what_ffmpeg_pushes_plays_everywhere() {
-    let entrance =
-        Entrance::start(&range(4), &Conf::vhost("hls { enabled on; hls_fragment 1; hls_window 10; }"));
+    let entrance = Entrance::start(&range(4), &beat::with_hls());
     for transport in ["tcp", "udp"] {
         let name = format!("live/{transport}");
-        let _encoder = push(&encode(&format!("{H264} {AAC}")), transport, &entrance.url(&name));
+        let _encoder = push(&beat::encode(), transport, &entrance.url(&name));
         wait_until("it is on air", SOON, || entrance.is_live(&name));
-        for url in [entrance.server.rtmp(&name), entrance.server.http(&format!("{name}.flv"))] {
-            decode(&url, 2);
-            let probe = probe(&url, 100);
-            assert_eq!(probe.codecs.len(), 2, "{url}: {probe:?}");
-            probe.assert_sound();
-        }
-        let list = format!("{name}.m3u8");
-        wait_until("there are segments", SOON, || {
-            ask(entrance.server.http_addr(), "GET", &format!("/{list}")).text.contains("#EXT")
-        });
-        let mut player = tool("ffmpeg", "-hide_banner -nostdin -v error -xerror -i");
-        player.args([&entrance.server.http(&list), "-t", "2", "-f", "null", "-"]);
-        let run = Process::run(&mut player, PATIENCE);
-        assert!(run.status.success() && run.text().is_empty(), "{list}: {}", run.text());
+        beat::plays_everywhere(&entrance.server, &name);
+        let probe = probe(&entrance.server.rtmp(&name), 100);
+        assert_eq!(probe.codecs.len(), 2, "{probe:?}");
+        probe.assert_sound();
     }
+}
+
+#[test]
+fn parameters_of_the_url_are_those_of_the_stream() {
+    let backend = Backend::start();
+    let hooks = backend.hooks("");
+    let conf = Conf::vhost(&hooks).vhosts(&format!("vhost v.com {{ {hooks} }}"));
+    let entrance = Entrance::start(&range(4), &conf);
+    for (transport, query, vhost, param) in [
+        ("tcp", "token=s3cret&u=a/b", "__defaultVhost__", "?token=s3cret&u=a/b"),
+        ("udp", "vhost=v.com&token=s3cret", "v.com", "?token=s3cret"),
+    ] {
+        backend.forget();
+        // Two tracks: the URL of each is made from that of the stream.
+        let codecs = encode(&format!("{H264} {AAC}"));
+        let encoder = push(&codecs, transport, &entrance.url(&format!("live/room/cam.sdp?{query}")));
+        let of = |action: &str| backend.calls().into_iter().find(|call| call.action() == action);
+        wait_until("it is on air", SOON, || of("on_publish").is_some());
+        let call = of("on_publish").unwrap();
+        let fields = ["vhost", "app", "stream", "param"].map(|field| call.field(field));
+        assert_eq!(fields, [vhost, "live/room", "cam", param]);
+        decode(&format!("{}?vhost={vhost}", entrance.server.rtmp("live/room/cam")), 1);
+        drop(encoder);
+        wait_until("it is over", SOON, || of("on_unpublish").is_some());
+    }
+    assert!(!entrance.server.log().contains("s3cret"), "{}", entrance.server.log());
+}
+
+#[test]
+fn the_output_says_what_streams_are_called() {
+    let port = free_port();
+    let server = Server::start_with(|command, ports, dir| {
+        let block = block(port, ports.rtmp, "").replace("[app]/[stream]", "cameras/[app]_[stream]_[else]");
+        std::fs::write(dir.join("srs.conf"), Conf::default().global(&block).text(ports, dir)).unwrap();
+        command.args(["-c", "srs.conf"]);
+    });
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    await_port(addr);
+    let mut camera = Camera::begin(addr, "yard/gate.sdp");
+    camera.keyframe(0);
+    FlvViewer::open(&server, "/cameras/yard_gate_[else].flv").of(FrameKind::Keyframe);
 }
 
 #[test]
@@ -582,6 +615,41 @@ fn pause_record_and_teardown() {
 }
 
 #[test]
+fn goodbye_on_all_tracks_ends_the_publish() {
+    let entrance = Entrance::plain();
+    let mut camera = Camera::begin(entrance.addr, "live/s");
+    camera.keyframe(0);
+    entrance.viewer("live/s").of(FrameKind::Keyframe);
+    // Of somebody else; then of the source itself.
+    for (source, live) in [(8, true), (7, false)] {
+        camera.socket.write_all(&[b'$', 1, 0, 8, 0x81, 203, 0, 1, 0, 0, 0, source]).unwrap();
+        let url = camera.url.clone();
+        assert!(camera.ask("GET_PARAMETER", &url, "", "").starts_with("RTSP/1.0 200 "));
+        wait_until("it is over, or not", SOON, || entrance.is_live("live/s") == live);
+    }
+    entrance.logged("goodbye on all tracks");
+    // What it sends now is nothing; it may begin anew.
+    camera.keyframe(3600);
+    assert!(camera.record().starts_with("RTSP/1.0 200 "));
+    let mut viewer = entrance.viewer("live/s");
+    camera.keyframe(7200);
+    viewer.of(FrameKind::Keyframe);
+}
+
+#[test]
+fn who_asks_in_vain_again_and_again_is_sent_away() {
+    let entrance = Entrance::plain();
+    let mut camera = Camera::connect(entrance.addr, "no-app");
+    for _ in 0..MAX_REFUSALS {
+        assert!(camera.announce(SDP, "").starts_with("RTSP/1.0 404 "));
+    }
+    assert!(camera.is_closed());
+    entrance.logged("refused too often");
+    let told = entrance.server.log().matches("RTSP announce").count();
+    assert_eq!(told, MAX_REFUSALS as usize);
+}
+
+#[test]
 fn a_name_that_is_taken_is_not_recorded() {
     let entrance = Entrance::plain();
     let _first = Camera::begin(entrance.addr, "live/s");
@@ -646,7 +714,11 @@ fn ports_are_out_of_the_range_and_come_back() {
     assert!(cameras[2].setup("streamid=0", UDP).starts_with("RTSP/1.0 453 "));
     entrance.logged("no pair of ports is free");
     cameras.remove(0);
-    wait_until("a pair is free", SOON, || !cameras[1].setup("streamid=0", UDP).starts_with("RTSP/1.0 453 "));
+    wait_until("a pair is free", SOON, || {
+        let mut camera = Camera::connect(entrance.addr, "live/next");
+        camera.announce(SDP, "");
+        camera.setup("streamid=0", UDP).starts_with("RTSP/1.0 200 ")
+    });
     // Without a range there is the connection.
     let entrance = Entrance::start("", &Conf::default());
     let mut camera = Camera::connect(entrance.addr, "live/s");

@@ -1,13 +1,14 @@
 //! `rtsp`: cameras and encoders that push with ANNOUNCE, SETUP and RECORD.
 //!
 //! One task has a connection and everything that belongs to it: the session (`mill_rtp::rtsp`), the ports of its
-//! tracks, the receiver that makes frames, and the publish to `output`. `ANNOUNCE rtsp://host/live/cam.sdp` publishes
-//! to `output` with `live` for `[app]` and `cam` for `[stream]`. RECORD is answered when that publish has been
-//! accepted, so a peer hears "OK" only for a stream that is on air.
+//! tracks, the receiver that makes frames, and the publish to `output`. `ANNOUNCE rtsp://host/live/cam.sdp?token=x`
+//! publishes to `output` with `live` for `[app]` and `cam` for `[stream]`, and the query as parameters of the stream. RECORD
+//! is answered when that publish has been accepted, so a peer hears "OK" only for a stream that is on air.
 //!
-//! **Ends.** The peer tears down, hangs up, says goodbye on all tracks, or gives no sign of life for
-//! [`Session::TIMEOUT`]; or the publish ends, as it does when frames stay away longer than the vhost allows. Whichever
-//! comes first takes all else with it: what is here belongs to this task.
+//! **Ends.** The peer tears down, hangs up, or gives no sign of life for [`Session::TIMEOUT`]; or the publish ends, as
+//! it does when frames stay away longer than the vhost allows. Whichever comes first takes all else with it: what is
+//! here belongs to this task. PAUSE, and goodbye on all tracks, end the publish alone: the peer may record again, or
+//! has to go within [`SETUP_TIME`](mill_rtp::rtsp::session::SETUP_TIME).
 //!
 //! **A server that takes the stream slowly** holds the peer up: with [`MAX_UNSENT`] bytes in line nothing is read.
 //! Over TCP the peer then waits, over UDP the kernel drops datagrams, which counts as loss.
@@ -36,7 +37,7 @@ use percent_encoding::percent_decode_str;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep_until, timeout};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use self::ports::{Datagram, Pair};
 use super::{Entrance, output};
@@ -260,8 +261,8 @@ impl Connection {
     }
 
     fn announced(&mut self, uri: &str, description: Description) {
-        let named = name(uri).and_then(|(app, stream)| {
-            output::target(&self.caster.output, &[("app", &app), ("stream", &stream)])
+        let named = name(uri).and_then(|Name { app, stream, query }| {
+            output::target(&self.caster.output, &[("app", &app), ("stream", &stream)], query)
                 .map_err(|e| e.to_string())
         });
         let target = match named {
@@ -272,8 +273,9 @@ impl Connection {
             }
         };
         let (chosen, refused) = receiver::choose(&description.media);
-        for (track, why) in refused {
-            warn!("RTSP announce {}: track {track} is left out: {why}", Redacted(uri));
+        if !refused.is_empty() {
+            let refused = refused.iter().map(|(track, why)| format!("track {track} is left out: {why}"));
+            warn!("RTSP announce {}: {}", Redacted(uri), refused.collect::<Vec<_>>().join("; "));
         }
         if chosen.is_empty() {
             return self.session.reject(Status::UnsupportedMediaType);
@@ -351,8 +353,9 @@ impl Connection {
             }
         }
         self.output.unsplit(self.session.take_output());
-        if publish.receiver.ended() {
-            debug!("RTSP: goodbye on all tracks");
+        if publish.receiver.ended(now) {
+            info!("RTSP: goodbye on all tracks");
+            self.session.rest(now);
             self.unpublish().await;
         }
     }
@@ -432,16 +435,26 @@ impl Publish {
     }
 }
 
-/// App and stream of a URL: `rtsp://host/live/cam.sdp` is `live` and `cam`.
-fn name(uri: &str) -> Result<(String, String), String> {
+/// What a URL says about a stream.
+#[derive(Debug, PartialEq, Eq)]
+struct Name<'a> {
+    app: String,
+    stream: String,
+    /// As it stands there.
+    query: &'a str,
+}
+
+/// The name in a URL: `rtsp://host/live/cam.sdp` is `live` and `cam`.
+fn name(uri: &str) -> Result<Name<'_>, String> {
     let path = uri.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map(|(_, path)| path);
-    let path = path.unwrap_or_default().split(['?', '#']).next().unwrap_or_default();
+    let path = path.unwrap_or_default().split('#').next().unwrap_or_default();
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let path =
         percent_decode_str(path.trim_matches('/')).decode_utf8().map_err(|_| "not UTF-8".to_owned())?;
     let path = path.strip_suffix(".sdp").unwrap_or(&path);
     match path.rsplit_once('/') {
         Some((app, stream)) if !app.is_empty() && !stream.is_empty() => {
-            Ok((app.to_owned(), stream.to_owned()))
+            Ok(Name { app: app.to_owned(), stream: stream.to_owned(), query })
         }
         _ => Err("the URL is to be rtsp://host/app/stream".to_owned()),
     }
@@ -486,11 +499,13 @@ mod tests {
     #[test]
     fn urls_name_app_and_stream() {
         let of = |uri| name(uri).ok();
-        let named = |app: &str, stream: &str| Some((app.to_owned(), stream.to_owned()));
-        assert_eq!(of("rtsp://h:554/live/cam.sdp"), named("live", "cam"));
-        assert_eq!(of("rtsp://u:p@h/live/cam?token=x/y"), named("live", "cam"));
-        assert_eq!(of("RTSP://[::1]:554/live/room/cam/"), named("live/room", "cam"));
-        assert_eq!(of("rtsp://h/live/k%C3%BCche"), named("live", "küche"));
+        let named = |app: &str, stream: &str, query| {
+            Some(Name { app: app.to_owned(), stream: stream.to_owned(), query })
+        };
+        assert_eq!(of("rtsp://h:554/live/cam.sdp"), named("live", "cam", ""));
+        assert_eq!(of("rtsp://u:p@h/live/cam?token=x/y&u=%20"), named("live", "cam", "token=x/y&u=%20"));
+        assert_eq!(of("RTSP://[::1]:554/live/room/cam/?x#y"), named("live/room", "cam", "x"));
+        assert_eq!(of("rtsp://h/live/k%C3%BCche"), named("live", "küche", ""));
         for wrong in ["rtsp://h/cam", "rtsp://h", "*", "/live/cam", "rtsp://h/live/.sdp", "rtsp://h/live/%ff"]
         {
             assert_eq!(of(wrong), None, "{wrong}");

@@ -6,6 +6,7 @@
 
 pub(crate) mod api;
 pub(crate) mod backend;
+pub(crate) mod beat;
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod daemon;
