@@ -95,7 +95,7 @@ impl Entry {
         let name = &self.source.stream().vhost;
         let vhost = snapshot.vhosts.iter().find(|vhost| vhost.name == *name && vhost.enabled);
         self.settle_forwards(vhost, outputs);
-        self.programs.settle(&outputs.children, snapshot, vhost.map(|vhost| &**vhost), &self.source);
+        self.programs.settle(snapshot, vhost.map(|vhost| &**vhost), &self.source);
         self.settle_recording(vhost, snapshot, outputs);
         self.settle_hls(vhost, config, outputs);
         let (tasks, source) = (&outputs.tasks, &self.source);

@@ -12,6 +12,8 @@ super::block! {
         enabled: bool = "enabled",
         /// One program each, with its arguments, for every published stream.
         publish: Vec<Vec<String>> = "publish",
+        /// The same, once when a publish has ended.
+        unpublish: Vec<Vec<String>> = "unpublish",
     }
 }
 
@@ -213,12 +215,13 @@ mod tests {
              transcode { engine c { } }
              ingest x { enabled on; ffmpeg f; input { url u; } engine { output o; } }
              ingest { enabled on; ffmpeg f; input { type stream; url u; } engine { output o; } } ingest y { }
-             exec { enabled on; publish ./a '[stream]' \"b c\"; publish; publish d; }",
+             exec { enabled on; publish ./a '[stream]' \"b c\"; publish; publish d; unpublish e [app]; }",
         );
         assert_eq!(vhost.transcode.len(), 2);
         assert_eq!(vhost.transcode[0].engines[1].name, "b");
         assert_eq!(vhost.ingest.len(), 2);
         assert_eq!((&*vhost.ingest[0].id, &*vhost.ingest[1].id), ("x", ""));
         assert_eq!(vhost.exec.publish, [vec!["./a", "[stream]", "b c"], vec!["d"]]);
+        assert_eq!(vhost.exec.unpublish, [["e", "[app]"]]);
     }
 }

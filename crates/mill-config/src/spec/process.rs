@@ -10,6 +10,7 @@ use super::{Row, block, row};
 pub(super) const EXEC: &[Row] = &[
     row("enabled", BoolOff, "off", Implemented, RestartsComponent, "Run programs beside published streams."),
     row("publish", List, "", Implemented, RestartsComponent, "Program and arguments, run while a stream is published; no shell, but `>f` and `2>f` are understood.").repeats().example("./objs/ffmpeg/bin/ffmpeg -f flv -i [url] -c copy -y ./[stream].flv"),
+    row("unpublish", List, "", Implemented, RestartsComponent, "The same, run once when a publish has ended; not in SRS.").repeats().example("/usr/local/bin/archive ./[stream].flv"),
 ];
 
 pub(super) const INGEST: &[Row] = &[

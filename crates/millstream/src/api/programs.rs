@@ -44,8 +44,8 @@ struct Program {
     log: String,
 }
 
-impl From<(Label, Status)> for Program {
-    fn from((label, status): (Label, Status)) -> Self {
+impl Program {
+    fn of(label: Label, status: Status) -> Self {
         let (app, stream) = label.stream.map(|stream| (stream.app, stream.name)).unwrap_or_default();
         Self {
             kind: label.kind.name(),
@@ -67,6 +67,7 @@ impl From<(Label, Status)> for Program {
 }
 
 pub(super) fn get(asked: &Asked<'_>) -> Answer {
-    let programs = asked.ctx.children.all().into_iter().map(Program::from).collect();
+    let programs =
+        asked.ctx.children.all().into_iter().map(|(_, label, status)| Program::of(label, status)).collect();
     Answer::ok(asked.ctx, &Programs { programs })
 }

@@ -1,7 +1,7 @@
 //! The programs beside one publish: `transcode` and `exec`.
 //!
-//! They begin with the publish and end with it. A reload ends those whose words have changed and begins those that
-//! are new; all others run on.
+//! They begin with the publish and end with it; those of `exec.unpublish` run once when it has ended. A reload ends those
+//! whose words have changed and begins those that are new; all others run on.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -20,34 +20,47 @@ use super::words::{BadWord, Values};
 use super::{Children, Job, Kind, Label, Prepared, Running, log, now};
 use crate::attach::Source;
 
-/// What runs beside a publish. Dropping it ends all of it.
+/// What runs beside a publish. Dropping it ends all of it, and begins what is to be run then.
 pub(crate) struct Beside {
+    children: Children,
+    stream: StreamId,
     /// What the stream has come through.
     lineage: Lineage,
     running: Vec<(Wanted, Option<Running>)>,
+    at_end: Vec<Job>,
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.running.clear();
+        let others = self.children.beside(&self.stream);
+        for job in self.at_end.drain(..) {
+            self.children.start_once(job, others.clone());
+        }
+    }
 }
 
 /// What the configuration wants for the stream.
 #[derive(Debug, Clone, PartialEq)]
 enum Wanted {
     Transcode { ffmpeg: String, engine: Box<Engine>, at: SocketAddr },
-    Exec { number: usize, words: Vec<String>, at: SocketAddr },
+    Exec { name: String, words: Vec<String>, at: SocketAddr },
 }
 
 impl Beside {
     /// Nothing yet.
     pub(crate) fn new(children: &Children, stream: &StreamId) -> Self {
-        Self { lineage: children.0.family.of(stream), running: Vec::new() }
+        Self {
+            children: children.clone(),
+            stream: stream.clone(),
+            lineage: children.0.family.of(stream),
+            running: Vec::new(),
+            at_end: Vec::new(),
+        }
     }
 
     /// Starts what should run and does not, ends what runs and should not.
-    pub(crate) fn settle(
-        &mut self,
-        children: &Children,
-        config: &Snapshot,
-        vhost: Option<&Vhost>,
-        source: &Arc<Source>,
-    ) {
+    pub(crate) fn settle(&mut self, config: &Snapshot, vhost: Option<&Vhost>, source: &Arc<Source>) {
         let mut wanted = vhost.map_or_else(Vec::new, |vhost| self.wanted(config, vhost, source));
         self.running.retain(|(runs, _)| {
             let place = wanted.iter().position(|wanted| wanted == runs);
@@ -56,8 +69,24 @@ impl Beside {
         for wanted in wanted {
             let job = wanted.job(self.lineage, source);
             // One that cannot be started stands in the list too, so that it is not tried with every reload.
-            self.running.push((wanted, children.start(job)));
+            self.running.push((wanted, self.children.start(job)));
         }
+        let at_end = vhost.map_or_else(Vec::new, |vhost| self.wanted_at_end(config, vhost, source));
+        self.at_end = at_end.iter().map(|wanted| wanted.job(self.lineage, source)).collect();
+    }
+
+    fn wanted_at_end(&self, config: &Snapshot, vhost: &Vhost, source: &Source) -> Vec<Wanted> {
+        if !vhost.exec.enabled || self.lineage.executed {
+            return Vec::new();
+        }
+        let at = own_address(&config.global.listen, &source.peer.tc_url);
+        let lines = (1..).zip(&vhost.exec.unpublish);
+        let exec = |(number, words): (usize, &Vec<String>)| Wanted::Exec {
+            name: format!("unpublish-{number}"),
+            words: words.clone(),
+            at,
+        };
+        lines.map(exec).collect()
     }
 
     fn wanted(&self, config: &Snapshot, vhost: &Vhost, source: &Source) -> Vec<Wanted> {
@@ -79,8 +108,8 @@ impl Beside {
             }
         }
         if vhost.exec.enabled && !self.lineage.executed {
-            for (number, words) in vhost.exec.publish.iter().enumerate() {
-                wanted.push(Wanted::Exec { number, words: words.clone(), at });
+            for (number, words) in (1..).zip(&vhost.exec.publish) {
+                wanted.push(Wanted::Exec { name: number.to_string(), words: words.clone(), at });
             }
         }
         wanted
@@ -103,10 +132,10 @@ impl Wanted {
                 lineage: Lineage { transcoded: true, ..lineage },
                 prepare: Box::new(move |config| transcode(config, &source, &ffmpeg, &engine, at)),
             },
-            Self::Exec { number, words, at } => Job {
-                label: label(Kind::Exec, &(number + 1).to_string()),
+            Self::Exec { name, words, at } => Job {
+                label: label(Kind::Exec, &name),
                 lineage: Lineage { executed: true, ..lineage },
-                prepare: Box::new(move |config| exec(config, &source, number, &words, at)),
+                prepare: Box::new(move |config| exec(config, &source, &name, &words, at)),
             },
         }
     }
@@ -155,7 +184,7 @@ pub(super) fn directory(output: &str) -> PathBuf {
 fn exec(
     config: &Snapshot,
     source: &Source,
-    number: usize,
+    name: &str,
     words: &[String],
     at: SocketAddr,
 ) -> Result<Prepared, BadWord> {
@@ -171,8 +200,7 @@ fn exec(
     values.named.extend(urls);
     let Redirected { words, stdout, stderr } = redirected(words);
     let mut words = words.into_iter().map(|word| values.word(word)).collect::<Result<Vec<_>, _>>()?;
-    let number = (number + 1).to_string();
-    let log = log(config, &["exec", &stream.vhost, &stream.app, &stream.name, &number]);
+    let log = log(config, &["exec", &stream.vhost, &stream.app, &stream.name, name]);
     let file = |target: &str| {
         let id =
             StreamName { vhost: stream.vhost.clone(), app: stream.app.clone(), stream: stream.name.clone() };

@@ -8,7 +8,7 @@
 //! A [`Job`] is a command to be run again and again while its [`Running`] lives: the task starts it, waits for its
 //! end, pauses and starts it anew. Pauses grow while it fails at once, so a missing program or a camera that is off
 //! costs a line in the log now and then. Dropping [`Running`] ends the program in the background: whoever drops it,
-//! the end of a publish or a reload, does not wait. [`Children::finish`] waits at the end of the server; and if the
+//! the end of a publish or a reload, does not wait. A job for the end of a publish runs once, for [`ONCE`] at most. [`Children::finish`] waits at the end of the server; and if the
 //! server does not get that far, the keepers see that it is gone ([`keeper`]).
 //!
 //! Bounded: [`MAX`] programs at a time, the size of their logs, the time each step may take.
@@ -23,6 +23,7 @@ mod sessions;
 mod words;
 
 use std::collections::{BTreeMap, HashSet};
+use std::future::pending;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -66,6 +67,9 @@ const MAKE_WAY: Duration = Duration::from_secs(STOP.as_secs() + BY_ITSELF.as_sec
 /// How long a program has to end by itself when the stream that it plays has ended.
 const BY_ITSELF: Duration = Duration::from_secs(2);
 
+/// How long a program may run that is started when a publish has ended.
+const ONCE: Duration = Duration::from_secs(60);
+
 /// How often it looks.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -81,7 +85,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Ingest, Self::Transcode, Self::Exec];
+    pub(crate) const ALL: [Self; 3] = [Self::Ingest, Self::Transcode, Self::Exec];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -110,7 +114,7 @@ pub(crate) struct Label {
     pub(crate) vhost: String,
     /// Of the stream it runs for; ingests run for none.
     pub(crate) stream: Option<StreamId>,
-    /// The engine, the ingest or the number of the `publish` line.
+    /// The engine, the ingest, the number of the `publish` line, or that of the `unpublish` line with that word.
     pub(crate) name: String,
 }
 
@@ -174,6 +178,8 @@ pub(crate) struct Status {
     pub(crate) state: State,
     /// Of the program that runs; 0 while none does.
     pub(crate) pid: u32,
+    /// Since when it is wanted.
+    pub(crate) wanted: Instant,
     /// Since when it has been in this state.
     pub(crate) since: Instant,
     /// Starts that succeeded.
@@ -189,6 +195,25 @@ pub(crate) struct Status {
     /// Resident memory.
     pub(crate) memory: u64,
     sample: Option<Sample>,
+}
+
+impl Status {
+    /// Of a job that begins now.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self {
+            state: State::Starting,
+            pid: 0,
+            wanted: now,
+            since: now,
+            starts: 0,
+            ends: 0,
+            last: String::new(),
+            log: PathBuf::new(),
+            cpu: 0.0,
+            memory: 0,
+            sample: None,
+        }
+    }
 }
 
 /// One look at a process.
@@ -289,10 +314,11 @@ impl Children {
         *self.0.config.lock() = config;
     }
 
-    /// The jobs and how they stand, oldest first.
-    pub(crate) fn all(&self) -> Vec<(Label, Status)> {
-        let entries: Vec<Arc<Entry>> = self.0.table.lock().values().cloned().collect();
-        entries.into_iter().map(|entry| (entry.label.clone(), entry.status.lock().clone())).collect()
+    /// The jobs and how they stand, oldest first, each with the id its log lines have.
+    pub(crate) fn all(&self) -> Vec<(u64, Label, Status)> {
+        let entries: Vec<_> = self.0.table.lock().iter().map(|(id, entry)| (*id, entry.clone())).collect();
+        let seen = entries.iter().map(|(id, entry)| (*id, entry.label.clone(), entry.status.lock().clone()));
+        seen.collect()
     }
 
     /// Looks at processor time and memory of all programs, for as long as it is run.
@@ -319,38 +345,52 @@ impl Children {
 
     /// Starts a job; `None` if its words cannot be made, which is logged.
     fn start(&self, job: Job) -> Option<Running> {
+        let (stop, stopped) = oneshot::channel();
+        let started = self.spawn(job, |task| task.run(stopped));
+        started.then_some(Running { _stop: stop })
+    }
+
+    /// Runs a job once, when the others have ended, but no longer after than they are given for that.
+    fn start_once(&self, job: Job, others: Arc<[u64]>) {
+        self.spawn(job, |task| task.run_once(others));
+    }
+
+    /// The jobs that run for a stream.
+    fn beside(&self, stream: &StreamId) -> Arc<[u64]> {
+        let table = self.0.table.lock();
+        let beside = table.iter().filter(|(_, entry)| entry.label.stream.as_ref() == Some(stream));
+        beside.map(|(id, _)| *id).collect()
+    }
+
+    /// Starts the task of a job; `false` if its words cannot be made, which is logged.
+    fn spawn<F: Future<Output = ()> + Send>(
+        &self,
+        job: Job,
+        run: impl FnOnce(Task) -> F + Send + 'static,
+    ) -> bool {
         let label = job.label.clone();
         let config = self.0.config.lock().clone();
-        let prepared = (job.prepare)(&config).inspect_err(|e| error!("{label} is not started: {e}")).ok()?;
+        let prepared = match (job.prepare)(&config) {
+            Ok(prepared) => prepared,
+            Err(e) => {
+                error!("{label} is not started: {e}");
+                return false;
+            }
+        };
         if label.stream.as_ref().is_some_and(|stream| self.0.family.comes_from(stream, &prepared.makes)) {
             error!("{label} is not started, code=3029: it would make the stream that its own is made from");
-            return None;
+            return false;
         }
-        let entry = Arc::new(Entry {
-            label,
-            status: Mutex::new(Status {
-                state: State::Starting,
-                pid: 0,
-                since: Instant::now(),
-                starts: 0,
-                ends: 0,
-                last: String::new(),
-                log: PathBuf::new(),
-                cpu: 0.0,
-                memory: 0,
-                sample: None,
-            }),
-        });
-        let (stop, stopped) = oneshot::channel();
+        let entry = Arc::new(Entry { label, status: Mutex::new(Status::new(Instant::now())) });
         let id = self.0.tasks.next_id();
         self.0.table.lock().insert(id, entry.clone());
         let listed = Listed { shared: self.0.clone(), id };
         let task = Task { shared: self.0.clone(), job, entry, pause: PAUSE[0] };
         self.0.tasks.spawn(id, async move {
             let _listed = listed;
-            task.run(stopped).await;
+            run(task).await;
         });
-        Some(Running { _stop: stop })
+        true
     }
 }
 
@@ -407,6 +447,9 @@ impl Task {
     async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         loop {
             let begun = Instant::now();
+            if self.shared.closed.load(Ordering::Relaxed) {
+                return;
+            }
             match self.once(&mut stop).await {
                 Run::Stopped => return,
                 Run::Ended(end) => self.note_end(end, begun.elapsed()),
@@ -420,6 +463,34 @@ impl Task {
         }
     }
 
+    /// Also while the server ends: that is when many publishes do.
+    async fn run_once(mut self, others: Arc<[u64]>) {
+        let label = self.entry.label.clone();
+        let begun = Instant::now();
+        let still_there = || others.iter().any(|id| self.shared.table.lock().contains_key(id));
+        while still_there() && begun.elapsed() < MAKE_WAY {
+            tokio::time::sleep(LOOK).await;
+        }
+        let (hold, mut stop) = oneshot::channel();
+        let over = async {
+            tokio::time::sleep(ONCE).await;
+            warn!("{label} has run for {ONCE:?}, which is enough");
+            drop(hold);
+            pending().await
+        };
+        let run = tokio::select! {
+            run = self.once(&mut stop) => run,
+            never = over => never,
+        };
+        let bad = match run {
+            Run::Stopped | Run::Ended(End::Code(0)) => return,
+            Run::Ended(end) => format!("has ended with {end}{}", self.see_log()),
+            Run::Failed(why) => format!("cannot be run, code=3028: {why}"),
+        };
+        self.shared.figures.failures.get_or_create(&by(label.kind)).inc();
+        warn!("{label} {bad}");
+    }
+
     /// Starts the program and waits for its end.
     async fn once(&mut self, stop: &mut oneshot::Receiver<()>) -> Run {
         self.entry.enter(State::Starting, 0);
@@ -431,7 +502,7 @@ impl Task {
         let Ok(_place) = self.shared.places.clone().try_acquire_owned() else {
             return Run::Failed(format!("{MAX} programs run already"));
         };
-        if self.shared.closed.load(Ordering::Relaxed) || !self.make_way(&makes, stop).await {
+        if !self.make_way(&makes, stop).await {
             return Run::Stopped;
         }
         let label = &self.entry.label;
@@ -547,4 +618,49 @@ fn used(pid: u32) -> io::Result<(u64, u64)> {
     let process = procfs::process::Process::new(i32::try_from(pid).map_err(io::Error::other)?);
     let stat = process.and_then(|process| process.stat()).map_err(io::Error::other)?;
     Ok((stat.utime + stat.stime, stat.rss * procfs::page_size()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clients::Clients;
+    use crate::identity::Identity;
+    use crate::listen::Connections;
+
+    #[tokio::test]
+    async fn there_are_no_more_than_that() {
+        let mut no_files = |_: &str| Err(io::ErrorKind::NotFound.into());
+        let config = mill_config::load(Some(("t", &b"listen 1935;"[..])), [], &mut no_files).unwrap();
+        let sessions = LocalSessions {
+            connections: Arc::new(Connections::new(1)),
+            clients: Clients::new(Arc::new(Identity::new(1, 1))),
+            tasks: Tasks::new(1),
+        };
+        let children = Children::new(sessions, Arc::new(config.snapshot), &Metrics::new());
+        let prepare: Prepare = Box::new(|_| {
+            let order = Order {
+                program: "true".into(),
+                arguments: Vec::new(),
+                stdout: Sink::Null,
+                stderr: Sink::Null,
+                directory: PathBuf::new(),
+            };
+            Ok(Prepared { order, makes: HashSet::new() })
+        });
+        let label = Label { kind: Kind::Exec, vhost: "v".into(), stream: None, name: "1".into() };
+        let _others = children.0.places.clone().try_acquire_many_owned(MAX as u32).unwrap();
+        let running = children.start(Job { label, lineage: Lineage::default(), prepare });
+        while children.all()[0].2.state == State::Starting {
+            tokio::task::yield_now().await;
+        }
+        let (_, label, status) = children.all().remove(0);
+        assert_eq!(
+            (status.state, status.starts, &*status.last),
+            (State::Waiting, 0, "512 programs run already")
+        );
+        assert_eq!(label.to_string(), "exec v 1");
+        drop(running);
+        children.finish(Duration::from_secs(20)).await;
+        assert!(children.all().is_empty());
+    }
 }

@@ -2,11 +2,12 @@
 //! them stays behind whatever happens.
 
 use crate::harness::api::text;
+use crate::harness::beat;
 use crate::harness::client::Publisher;
-use crate::harness::ffmpeg::{decode, decode_file, probe, publish_both, size, tool};
+use crate::harness::ffmpeg::{decode, decode_file, probe, publish, publish_both, size, tool};
 use crate::harness::process::Process;
 use crate::harness::programs::{
-    StandIn, await_alone, await_no_zombies, await_running, descriptors, living, pids, programs,
+    SILENT, StandIn, await_alone, await_no_zombies, await_running, descriptors, living, pids, programs,
 };
 use crate::harness::server::{Conf, Server};
 use crate::harness::{PATIENCE, SOON, wait_until};
@@ -53,6 +54,29 @@ fn an_ingest_brings_a_file_again_and_again() {
     wait_until("it is measured", SOON, || programs(&server)[0]["mem_kbyte"].as_u64() > Some(1000));
     wait_until("it begins again at the end", PATIENCE, || programs(&server)[0]["starts"].as_u64() > Some(1));
     wait_until("and is on air again", SOON, || size(&server.rtmp("live/livestream")) == "640,360");
+}
+
+#[test]
+fn what_an_ingest_brings_plays_everywhere() {
+    let work = crate::harness::server::Folder::new();
+    let file = work.path().join("beats.flv");
+    beat::make_clip(60, &file);
+    let input = format!("type file; url {};", file.display());
+    let engine = "enabled off; output rtmp://127.0.0.1:[port]/live?vhost=[vhost]/beats;";
+    let server = Server::start(&beat::with_hls().and_vhost(&ingest("beats", "ffmpeg", &input, engine)));
+    beat::plays_everywhere(&server, "live/beats");
+}
+
+#[test]
+fn what_was_recoded_plays_everywhere() {
+    let engine = format!(
+        "engine e {{ enabled on; vcodec libx264; vbitrate 200; vprofile baseline; vpreset ultrafast;
+            vparams {{ g 25; tune zerolatency; }} acodec aac; abitrate 64; output {BACK}; }}"
+    );
+    let transcode = format!("transcode live {{ enabled on; ffmpeg ffmpeg; {engine} }}");
+    let server = Server::start(&beat::with_hls().and_vhost(&transcode));
+    let _encoder = publish(&beat::encode(), &server.rtmp("live/beats"));
+    beat::plays_everywhere(&server, "live/beats_e");
 }
 
 #[test]
@@ -122,6 +146,38 @@ fn exec_takes_pictures_too() {
 }
 
 #[test]
+fn programs_at_the_end_of_a_publish_run_once() {
+    let work = crate::harness::server::Folder::new();
+    let good = StandIn::that(work.path(), "good", "exit 0");
+    let bad = StandIn::that(work.path(), "bad", "exit 3");
+    let slow = StandIn::that(work.path(), "slow", "sleep 1; echo done >> \"$0.said\"");
+    let lines = ["good", "bad", "slow"].map(|name| {
+        format!("unpublish {} [vhost] [app] ./[stream] [url];", work.path().join(name).display())
+    });
+    let server = Server::start(&Conf::vhost(&format!("{SILENT} exec {{ enabled on; {} }}", lines.concat())));
+    let publisher = Publisher::ask_at(&server, &server.rtmp("live"), "live", "x?t=1").unwrap();
+    assert!(programs(&server).is_empty() && good.said().is_empty());
+    drop(publisher);
+    let port = server.ports().rtmp;
+    let said = format!("|__defaultVhost__|live|./x|rtmp://127.0.0.1:{port}/live/x?t=1");
+    assert_eq!(good.starts(1), [said.clone()]);
+    bad.starts(1);
+    let line = "exec __defaultVhost__/live/x unpublish-2 has ended with exit code 3; see ./objs/exec-__defaultVhost__-live-x-unpublish-2.log";
+    wait_until(line, SOON, || server.log().contains(line));
+    wait_until("the slow one comes to its end", SOON, || slow.said() == [&said, "done"]);
+    wait_until("none is listed", SOON, || programs(&server).is_empty());
+    await_no_zombies(server.pid());
+    // The end of the server is the end of its publishes; it waits a moment for what is run then.
+    let mut server = server;
+    let _publisher = Publisher::start(&server, "live/y");
+    server.signal(Signal::TERM);
+    assert_eq!(server.wait(PATIENCE).expect("it ends").code(), Some(0));
+    assert_eq!(good.said().len(), 2);
+    assert_eq!(slow.said().len(), 4);
+    assert!(living(server.dir()).is_empty());
+}
+
+#[test]
 fn a_file_that_a_program_writes_is_whole() {
     let line = "ffmpeg -v error -i [url] -c copy -y ./[stream].mp4";
     let server = Server::start(&Conf::vhost(&format!("exec {{ enabled on; publish {line}; }}")));
@@ -143,7 +199,7 @@ fn all_kinds(dir: &Path) -> (Conf, [StandIn; 2]) {
     let (one, two) = (one.display(), two.display());
     let engine = format!("engine e {{ enabled on; vcodec copy; acodec copy; output {BACK}; }}");
     let conf = Conf::vhost(&format!(
-        "{} transcode {{ enabled on; ffmpeg {one}; {engine} }} exec {{ enabled on; publish {two} [url]; }}",
+        "{SILENT} {} transcode {{ enabled on; ffmpeg {one}; {engine} }} exec {{ enabled on; publish {two} [url]; }}",
         idle("i", &one.to_string())
     ));
     (conf, scripts)
@@ -218,7 +274,8 @@ fn a_program_may_end_in_good_order_and_one_that_does_not_is_killed() {
     let one =
         StandIn::that(work.path(), "good", &format!("trap 'echo bye >> \"$0.said\"; exit' TERM; {loops}"));
     let two = StandIn::that(work.path(), "bad", &format!("trap '' TERM INT; {loops}"));
-    let exec = format!("exec {{ enabled on; publish {}; publish {}; }}", good.display(), bad.display());
+    let exec =
+        format!("{SILENT} exec {{ enabled on; publish {}; publish {}; }}", good.display(), bad.display());
     let server = Server::start(&Conf::vhost(&exec));
     let publisher = Publisher::start(&server, "live/x");
     one.starts(1);
@@ -241,7 +298,7 @@ fn those_a_program_leaves_behind_are_asked_too() {
     let does = "for n in 1 2 3 4 5 6 7 8 9; do (sleep 0.1 &) ; done; exec sleep 1000";
     let stand_in = StandIn::that(work.path(), "leaves", does);
     let program = work.path().join("leaves").display().to_string();
-    let server = Server::start(&Conf::vhost(&format!("exec {{ enabled on; publish {program}; }}")));
+    let server = Server::start(&Conf::vhost(&format!("{SILENT} exec {{ enabled on; publish {program}; }}")));
     let _publisher = Publisher::start(&server, "live/x");
     stand_in.starts(1);
     await_running(&server, 1);
@@ -253,7 +310,7 @@ fn those_a_program_leaves_behind_are_asked_too() {
 #[test]
 fn two_hundred_programs_come_and_go() {
     let lines = "publish sleep 1000; ".repeat(20);
-    let server = Server::start(&Conf::vhost(&format!("exec {{ enabled on; {lines} }}")));
+    let server = Server::start(&Conf::vhost(&format!("{SILENT} exec {{ enabled on; {lines} }}")));
     let round = |count: usize| {
         for _ in 0..count {
             let publisher = Publisher::start(&server, "live/x");
@@ -265,6 +322,30 @@ fn two_hundred_programs_come_and_go() {
     round(1);
     let before = descriptors(server.pid());
     round(9);
+    await_alone(&server);
+    await_no_zombies(server.pid());
+    wait_until("no descriptor is left", SOON, || descriptors(server.pid()) <= before);
+}
+
+#[test]
+fn ffmpegs_come_and_go() {
+    let engine = |name: &str| {
+        format!("engine {name} {{ enabled on; vcodec copy; acodec copy; output ./[stream]_[engine].flv; }}")
+    };
+    let engines = ["a", "b", "c", "d"].map(engine).concat();
+    let server =
+        Server::start(&Conf::vhost(&format!("transcode {{ enabled on; ffmpeg ffmpeg; {engines} }}")));
+    let round = || {
+        let encoder = publish_both(&server.rtmp("live/x"));
+        await_running(&server, 4);
+        drop(encoder);
+        wait_until("all have gone", SOON, || programs(&server).is_empty());
+    };
+    round();
+    let before = descriptors(server.pid());
+    for _ in 0..4 {
+        round();
+    }
     await_alone(&server);
     await_no_zombies(server.pid());
     wait_until("no descriptor is left", SOON, || descriptors(server.pid()) <= before);
@@ -379,7 +460,7 @@ fn a_name_is_no_option_and_no_other_place() {
     let stand_in = StandIn::new(work.path(), "stand-in");
     let program = work.path().join("stand-in").display().to_string();
     let server = Server::start(&Conf::vhost(&format!(
-        "exec {{ enabled on; publish {program} [stream]; }}
+        "{SILENT} exec {{ enabled on; publish {program} [stream]; }}
          transcode {{ enabled on; ffmpeg {program}; engine e {{ enabled on; vcodec copy; acodec copy; output {BACK}; }} }}
          transcode {{ enabled on; ffmpeg {program}; engine f {{ enabled on; vcodec copy; acodec copy; output [stream].flv; }} }}"
     )));
@@ -420,10 +501,10 @@ fn no_program_works_on_what_it_has_made() {
         engine("self", "rtmp://localhost:[port]/[app]/[stream]"),
     );
     let server = Server::start(&Conf::vhost(&format!(
-        "transcode {{ enabled on; ffmpeg {copy}; {again} {itself} }}
+        "{SILENT} transcode {{ enabled on; ffmpeg {copy}; {again} {itself} }}
          exec {{ enabled on; publish {copy} rtmp://127.0.0.1:[port]/[app]/[stream]_e; }}"
     )));
-    let _publisher = Publisher::live(&server, "live/x");
+    let _publisher = Publisher::start(&server, "live/x");
     let line = "transcode __defaultVhost__/live/x self is not started, code=3029";
     wait_until(line, SOON, || server.log().contains(line));
     // x to x_t and x_e, x_t to x_t_e, x_e to x_e_t; and there it ends.
@@ -432,6 +513,9 @@ fn no_program_works_on_what_it_has_made() {
         let log = server.log();
         streams.iter().all(|name| log.contains(&format!("source url=/{name},")))
     });
-    await_running(&server, 4);
+    wait_until("four programs run", PATIENCE, || {
+        let all = programs(&server);
+        all.len() == 4 && all.iter().all(|one| one["state"] == "running")
+    });
     assert!(!server.log().contains("_e_t_") && !server.log().contains("_t_e_"), "{}", server.log());
 }

@@ -2,7 +2,7 @@
 //! run on.
 
 use crate::harness::client::Publisher;
-use crate::harness::programs::{StandIn, await_alone, await_running, pids, programs};
+use crate::harness::programs::{SILENT, StandIn, await_alone, await_running, pids, programs};
 use crate::harness::server::{Conf, Folder, Server, free_port};
 use crate::harness::{SOON, wait_until};
 
@@ -81,22 +81,32 @@ pub(crate) fn live_streams_get_other_programs() {
     let engine = |name: &str| {
         format!("engine {name} {{ enabled on; vcodec copy; acodec copy; output ./[stream]-[engine].flv; }}")
     };
-    let server = Server::start(&Conf::default());
-    let _publisher = Publisher::start(&server, "live/x");
-    server.reload(&Conf::vhost(&exec(&(line("a") + &line("b")))));
+    let silent = || Conf::vhost(SILENT);
+    let server = Server::start(&silent());
+    let publisher = Publisher::start(&server, "live/x");
+    server.reload(&silent().and_vhost(&exec(&(line("a") + &line("b")))));
     let before = pids(&await_running(&server, 2));
     work.stand_in.starts(2);
-    server.reload(&Conf::vhost(&(exec(&(line("a") + &line("c"))) + &work.transcode("live/x", &engine("e")))));
+    let at_end = StandIn::that(work.folder.path(), "at-end", "exit 0");
+    let last =
+        |word: &str| format!("unpublish {} {word} [stream];", work.folder.path().join("at-end").display());
+    let others = exec(&(line("a") + &line("c") + &last("d"))) + &work.transcode("live/x", &engine("e"));
+    server.reload(&silent().and_vhost(&others));
     let said = work.stand_in.starts(4);
     assert!(said.iter().any(|said| said == "|c|x"), "{said:?}");
     wait_until("b has gone", SOON, || !pids(&programs(&server)).contains(&before[1]));
     let now = pids(&await_running(&server, 3));
     assert!(now.contains(&before[0]), "a runs on: {before:?} {now:?}");
     // Another scope, which does not have the stream.
-    server.reload(&Conf::vhost(&(exec(&line("a")) + &work.transcode("live/y", &engine("e")))));
+    let others = exec(&(line("a") + &last("e"))) + &work.transcode("live/y", &engine("e"));
+    server.reload(&silent().and_vhost(&others));
     wait_until("one is left", SOON, || programs(&server).len() == 1);
     assert_eq!(pids(&await_running(&server, 1)), before[..1]);
-    server.reload(&Conf::default());
+    // What is run at the end is what is said then.
+    drop(publisher);
+    assert_eq!(at_end.starts(1), ["|e|x"]);
+    let _publisher = Publisher::start(&server, "live/z");
+    server.reload(&silent());
     await_alone(&server);
 }
 
@@ -128,10 +138,11 @@ fn what_others_work_on_may_be_brought_anew() {
     // On air by somebody else: what is looked at is the configuration.
     let ingest = |url: &str| work.ingest("a", &format!("input {{ type stream; url {url}; }} {ENGINE}"));
     let copy = work.transcode("", "engine e { enabled on; vcodec copy; acodec copy; output ./a.flv; }");
-    let server = Server::start(&Conf::vhost(&(ingest("1") + &copy)));
+    let conf = |url: &str| Conf::vhost(SILENT).and_vhost(&(ingest(url) + &copy));
+    let server = Server::start(&conf("1"));
     let _publisher = Publisher::start(&server, "live/x");
     let before = pids(&await_running(&server, 2));
-    server.reload(&Conf::vhost(&(ingest("2") + &copy)));
+    server.reload(&conf("2"));
     work.stand_in.starts(3);
     let now = pids(&await_running(&server, 2));
     assert!(now.contains(&before[1]) && !now.contains(&before[0]), "{before:?} {now:?}");
@@ -180,7 +191,8 @@ fn each_directive(server: &Server, work: &Work, conf: impl Fn(&str) -> Conf) {
 #[test]
 pub(crate) fn every_directive_of_a_transcoder_counts() {
     let work = Work::new();
-    let conf = |lines: &str| Conf::vhost(&work.transcode("", &format!("engine e {{ {lines} }}")));
+    let conf =
+        |lines: &str| Conf::vhost(SILENT).and_vhost(&work.transcode("", &format!("engine e {{ {lines} }}")));
     let server = Server::start(&conf("enabled on; vcodec copy; acodec copy; output ./a.flv;"));
     let _publisher = Publisher::start(&server, "live/x");
     each_directive(&server, &work, conf);

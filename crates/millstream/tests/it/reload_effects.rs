@@ -481,7 +481,7 @@ const SHOWN: &[(fn(), &str)] = &[
     (quit::clients_are_seen_off, "grace_start_wait grace_final_wait"),
     (quit::nobody_is_waited_for_longer_than_the_limit, "grace_drain_wait"),
     (quit::sigterm_may_be_graceful_too, "force_grace_quit"),
-    (programs_reload::live_streams_get_other_programs, "vhost.exec.enabled vhost.exec.publish"),
+    (programs_reload::live_streams_get_other_programs, "vhost.exec.enabled vhost.exec.publish vhost.exec.unpublish"),
     (programs_reload::logs_and_levels_are_those_of_the_next_start, "ff_log_dir ff_log_level"),
     (programs_reload::every_directive_of_a_transcoder_counts,
         "vhost.transcode.enabled vhost.transcode.ffmpeg vhost.transcode.engine.enabled \

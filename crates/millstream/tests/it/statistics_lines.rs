@@ -3,7 +3,8 @@
 use crate::harness::api::{clients, text};
 use crate::harness::client::{Player, Publisher};
 use crate::harness::media::{FlvViewer, Viewer, aac, avc};
-use crate::harness::server::{Conf, Server};
+use crate::harness::programs::{SILENT, StandIn};
+use crate::harness::server::{Conf, Folder, Server};
 use crate::harness::{SOON, pause, wait_until};
 
 /// The lines with that text, without what is before it.
@@ -53,6 +54,61 @@ fn each_kind_of_session_has_a_line_per_interval() {
     let log = server.log();
     let line = log.lines().find(|line| line.contains("<- CPB ")).unwrap();
     assert!(line.contains(&format!("[{}] <- CPB", ids[0])), "{line}");
+}
+
+#[test]
+fn each_kind_of_program_has_a_line_per_interval() {
+    let work = Folder::new();
+    let stand_in = StandIn::new(work.path(), "stand-in");
+    let program = work.path().join("stand-in").display().to_string();
+    let engine = |name: &str| {
+        format!("engine {name} {{ enabled on; vcodec copy; acodec copy; output ./[stream]_[engine].flv; }}")
+    };
+    let ingest = |id: &str| {
+        let engine = format!("engine {{ output rtmp://127.0.0.1:[port]/live/{id}; }}");
+        format!("ingest {id} {{ enabled on; ffmpeg {program}; input {{ url x; }} {engine} }}")
+    };
+    let conf = Conf::vhost(&format!(
+        "{SILENT} {} {} transcode {{ enabled on; ffmpeg {program}; {} {} }}
+         exec {{ enabled on; publish {program}; }}",
+        ingest("one"),
+        ingest("two"),
+        engine("a"),
+        engine("b"),
+    ));
+    let server = Server::start(&conf.global("pithy_print_ms 100;"));
+    let _publisher = Publisher::start(&server, "live/s");
+    let _other = Publisher::start(&server, "live/t");
+    stand_in.starts(8);
+    // Without the digits of time.
+    let shape = |line: &str| match line.split_once('=') {
+        Some((before, behind)) => {
+            format!("{before}={}", behind.trim_start_matches(|c: char| c.is_ascii_digit()))
+        }
+        None => line.to_owned(),
+    };
+    let source = |name: &str| format!("input=__defaultVhost__/live/{name}");
+    for (token, expected) in [
+        ("-> ENC ", ["s", "t"].map(|name| format!("-> ENC time=, encoders=2, {}", source(name)))),
+        ("-> EXE ", ["s", "t"].map(|name| format!("-> EXE time=, publish=1, {}", source(name)))),
+    ] {
+        for line in expected {
+            let told = || lines(&server, token).iter().any(|told| shape(told) == line);
+            wait_until(&line, SOON, told);
+        }
+    }
+    for (number, name) in ["one", "two"].into_iter().enumerate() {
+        let begin = format!("-> IGS time=ms, ingesters=2, #{number}(alive=");
+        let end = format!("ms, __defaultVhost__/{name})");
+        wait_until(&begin, SOON, || {
+            lines(&server, "-> IGS ").iter().any(|line| {
+                let line = shape(line);
+                line.strip_prefix(&begin)
+                    .and_then(|rest| rest.strip_suffix(&end))
+                    .is_some_and(|alive| alive.parse::<u64>().is_ok_and(|alive| alive > 0))
+            })
+        });
+    }
 }
 
 #[test]

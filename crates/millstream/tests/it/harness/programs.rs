@@ -7,6 +7,9 @@ use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+/// For a vhost: publishers that send nothing stay, however long a busy machine takes.
+pub(crate) const SILENT: &str = "publish { firstpkt_timeout 600000; normal_timeout 600000; }";
+
 /// A script that notes its arguments and stays until it is ended.
 pub(crate) struct StandIn(PathBuf);
 
