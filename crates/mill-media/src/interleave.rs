@@ -5,7 +5,7 @@
 //!
 //! A frame waits until the other track has come as far. A track that is [`HOLD`] behind is not waited for until it
 //! is heard of again; a track that is not declared never is. A step of the clock itself lets everything go. Bounded
-//! by [`HOLD`] of media, [`MAX_FRAMES`] and [`MAX_BYTES`].
+//! by [`HOLD`] of media, `MAX_FRAMES` and `MAX_BYTES`.
 
 use std::collections::VecDeque;
 

@@ -3,7 +3,7 @@
 //! A datagram has whole packets of 188 bytes, or of 204 with a checksum behind each, as they are or behind an RTP
 //! header (RFC 2250). Anything else is taken for a piece of a byte stream and passed on as it came.
 //!
-//! A datagram that overtook others waits for them, while at most [`WINDOW`] more arrive. RTP numbers its packets. Bare
+//! A datagram that overtook others waits for them, while at most `WINDOW` more arrive. RTP numbers its packets. Bare
 //! datagrams have no number, only the counters of the tracks inside (ISO/IEC 13818-1, 2.4.3.3), which begin again
 //! after 16 packets: enough to see which of a few comes next, not to see how many are missing. What is missing for
 //! good the demuxer finds out by the same counters, and leaves out the frames concerned. What comes twice, or so

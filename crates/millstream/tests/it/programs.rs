@@ -160,7 +160,7 @@ fn programs_at_the_end_of_a_publish_run_once() {
     drop(publisher);
     let port = server.ports().rtmp;
     let said = format!("|__defaultVhost__|live|./x|rtmp://127.0.0.1:{port}/live/x?t=1");
-    assert_eq!(good.starts(1), [said.clone()]);
+    assert_eq!(good.starts(1), std::slice::from_ref(&said));
     bad.starts(1);
     let line = "exec __defaultVhost__/live/x unpublish-2 has ended with exit code 3; see ./objs/exec-__defaultVhost__-live-x-unpublish-2.log";
     wait_until(line, SOON, || server.log().contains(line));
