@@ -23,6 +23,8 @@ super::block! {
         cleanup: bool = "dash_cleanup",
         /// Delete everything after this time without input and at the end; zero for never.
         dispose: Duration = "dash_dispose",
+        /// Give each viewer a session, by an id in the names in its manifest.
+        ctx: bool = "dash_ctx",
     }
 }
 
@@ -30,6 +32,6 @@ impl Dash {
     /// Whether segments go on as they are under the other value: what differs is looked at when it is needed.
     #[must_use]
     pub fn goes_on_under(&self, new: &Self) -> bool {
-        *self == Self { dispose: self.dispose, ..new.clone() }
+        *self == Self { dispose: self.dispose, ctx: self.ctx, ..new.clone() }
     }
 }

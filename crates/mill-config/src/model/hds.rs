@@ -13,5 +13,15 @@ super::block! {
         window: Duration = "hds_window",
         /// Directory of all files.
         path: String = "hds_path",
+        /// Give each viewer a session, by an id in the names in its manifest.
+        ctx: bool = "hds_ctx",
+    }
+}
+
+impl Hds {
+    /// Whether fragments go on as they are under the other value: what differs is looked at when it is needed.
+    #[must_use]
+    pub fn goes_on_under(&self, new: &Self) -> bool {
+        *self == Self { ctx: self.ctx, ..new.clone() }
     }
 }

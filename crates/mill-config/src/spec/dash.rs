@@ -1,6 +1,6 @@
 //! `vhost.dash` and `vhost.hds`.
 
-use super::Effect::{AtOnce, RestartsComponent};
+use super::Effect::{AtOnce, NewSessions, RestartsComponent};
 use super::Kind::{BoolOff, BoolOn, Float, Int, Path};
 use super::Status::Implemented;
 use super::Unit::{Plain, Seconds};
@@ -16,6 +16,7 @@ pub(super) const DASH: &[Row] = &[
     row("dash_window_size", Int(Plain), "0", Implemented, RestartsComponent, "Segments in the manifest, if fewer than `dash_timeshift` wants; 0 for no such limit.").clamped(0.0, 100000.0),
     row("dash_cleanup", BoolOn, "on", Implemented, RestartsComponent, "Delete segments that left the manifest."),
     row("dash_dispose", Int(Seconds), "120", Implemented, AtOnce, "Delete everything after this time without input and at the end; 0 for never."),
+    row("dash_ctx", BoolOn, "on", Implemented, NewSessions, "Give each viewer a session, by an id in the names in its manifest: it is let in, counted and can be ended like any other client."),
 ];
 
 pub(super) const HDS: &[Row] = &[
@@ -23,4 +24,5 @@ pub(super) const HDS: &[Row] = &[
     row("hds_fragment", Float(Seconds), "10", Implemented, RestartsComponent, "Length of a fragment.").clamped(0.1, 3600.0),
     row("hds_window", Float(Seconds), "60", Implemented, RestartsComponent, "How much of the stream there is for players; three fragments at least.").clamped(0.0, 604800.0),
     row("hds_path", Path, "./objs/nginx/html", Implemented, RestartsComponent, "Directory of all files."),
+    row("hds_ctx", BoolOn, "on", Implemented, NewSessions, "Give each viewer a session, as `dash_ctx` does."),
 ];

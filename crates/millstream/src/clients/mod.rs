@@ -69,22 +69,26 @@ impl Traffic {
 }
 
 /// What a client does, in the words of SRS's API and log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Kind {
     Play,
     HttpPlay,
     HlsPlay,
+    DashPlay,
+    HdsPlay,
     FmlePublish,
     FlashPublish,
     HaivisionPublish,
 }
 
 impl Kind {
-    /// SRS 3.0's name for it; players of all its protocols have the same, and it knows no viewers of HLS.
+    /// SRS 3.0's name for it; players of all its protocols have the same, and it knows no viewers of files.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Play | Self::HttpPlay => "Play",
             Self::HlsPlay => "hls-play",
+            Self::DashPlay => "dash-play",
+            Self::HdsPlay => "hds-play",
             Self::FmlePublish => "fmle-publish",
             Self::FlashPublish => "flash-publish",
             Self::HaivisionPublish => "haivision-publish",
@@ -93,7 +97,7 @@ impl Kind {
 
     /// Its protocol has a connect of its own, which callback servers hear of.
     pub(crate) fn connects(self) -> bool {
-        !matches!(self, Self::HttpPlay | Self::HlsPlay)
+        self.protocol() != Protocol::Http
     }
 
     pub(crate) fn publishes(self) -> bool {
@@ -103,7 +107,7 @@ impl Kind {
     /// How it is connected.
     pub(crate) fn protocol(self) -> Protocol {
         match self {
-            Self::HttpPlay | Self::HlsPlay => Protocol::Http,
+            Self::HttpPlay | Self::HlsPlay | Self::DashPlay | Self::HdsPlay => Protocol::Http,
             Self::Play | Self::FmlePublish | Self::FlashPublish | Self::HaivisionPublish => Protocol::Rtmp,
         }
     }

@@ -37,7 +37,7 @@ impl Line {
     fn of(kind: Kind) -> Self {
         match kind {
             Kind::Play => Self::Play,
-            Kind::HttpPlay | Kind::HlsPlay => Self::HttpStream,
+            Kind::HttpPlay | Kind::HlsPlay | Kind::DashPlay | Kind::HdsPlay => Self::HttpStream,
             Kind::FmlePublish | Kind::FlashPublish | Kind::HaivisionPublish => Self::Publish,
         }
     }

@@ -11,9 +11,15 @@ use mill_packager::path::{self, StreamName};
 
 use super::package::{Format, Rules};
 use super::shelf::Caching;
+use crate::clients::Kind;
+
+/// What players take the manifest for.
+pub(crate) const MANIFEST: &str = "application/dash+xml";
 
 impl Format for Packager {
     const NAME: &'static str = "dash";
+
+    const VIEWERS: Kind = Kind::DashPlay;
 
     type Conf = Dash;
 
@@ -65,7 +71,7 @@ impl Format for Packager {
         match path.rsplit('.').next() {
             Some("m4s") => ("video/iso.segment", keep),
             Some("mp4") => ("video/mp4", keep),
-            _ => ("application/dash+xml", Caching::Revalidate),
+            _ => (MANIFEST, Caching::Revalidate),
         }
     }
 

@@ -12,9 +12,15 @@ use mill_packager::path::{self, StreamName};
 use super::dash::millis;
 use super::package::{Format, Rules};
 use super::shelf::Caching;
+use crate::clients::Kind;
+
+/// What players take the manifest for.
+pub(crate) const MANIFEST: &str = "application/f4m+xml";
 
 impl Format for Packager {
     const NAME: &'static str = "hds";
+
+    const VIEWERS: Kind = Kind::HdsPlay;
 
     type Conf = Hds;
 
@@ -28,7 +34,7 @@ impl Format for Packager {
     }
 
     fn goes_on_under(old: &Hds, new: &Hds) -> bool {
-        old == new
+        old.goes_on_under(new)
     }
 
     fn new(conf: &Hds, name: StreamName) -> Result<Self, path::Error> {
@@ -57,7 +63,7 @@ impl Format for Packager {
     /// Names of fragments are never used twice. Types as SRS, but for the manifest, which has one.
     fn kind(conf: &Hds, path: &str) -> (&'static str, Caching) {
         match path.rsplit('.').next() {
-            Some("f4m") => ("application/f4m+xml", Caching::Revalidate),
+            Some("f4m") => (MANIFEST, Caching::Revalidate),
             Some("abst") => ("application/octet-stream", Caching::Revalidate),
             _ => ("application/octet-stream", Caching::For(conf.window.max(Duration::from_secs(1)))),
         }

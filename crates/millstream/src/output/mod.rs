@@ -5,7 +5,7 @@ pub(crate) mod clock;
 pub(crate) mod dash;
 mod disk;
 pub(crate) mod dvr;
-mod hds;
+pub(crate) mod hds;
 pub(crate) mod hls;
 pub(crate) mod package;
 pub(crate) mod shelf;

@@ -35,9 +35,10 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, info, warn};
 
 use super::disk::Disk;
-use super::shelf::{Body, Caching, File, Full, Section, Shelf, url_of};
+use super::shelf::{Body, Caching, File, Full, Section, Shelf, Show, url_of};
 use super::writer::{Job, Writer};
 use crate::attach::Source;
+use crate::clients::Kind;
 use crate::metrics::Metrics;
 use crate::reload::Config;
 use crate::tasks::Tasks;
@@ -64,6 +65,9 @@ const MAX_INDEX: u64 = 16 << 20;
 pub(crate) trait Format: Sized + Send + 'static {
     /// In log lines and metrics.
     const NAME: &'static str;
+
+    /// What its viewers are.
+    const VIEWERS: Kind;
 
     /// Its block.
     type Conf: Clone + Send + Sync + 'static;
@@ -273,7 +277,7 @@ impl<F: Format> Running<F> {
         let conf = wanted?.clone();
         let tap = source.outlet.tap(WAITING)?;
         let (stop, stopped) = oneshot::channel();
-        let url = url_of(&snapshot, F::rules(&conf).path);
+        let url = url_of(&snapshot, name, F::rules(&conf).path);
         shared.feed(tasks, config, source.stream(), Feed { tap, conf: conf.clone(), url, stop: stopped });
         Some(Self { conf, _stop: stop })
     }
@@ -431,6 +435,7 @@ struct Pack<F: Format> {
     conf: F::Conf,
     url: String,
     packager: F,
+    show: Arc<Show>,
     section: Section,
     /// What is served until the first segment under a new configuration is complete.
     former: Option<Section>,
@@ -458,6 +463,7 @@ impl<F: Format> Pack<F> {
             StreamName { vhost: stream.vhost.clone(), app: stream.app.clone(), stream: stream.name.clone() };
         let mut pack = Self {
             packager: F::new(&conf, name)?,
+            show: Arc::new(Show { stream: stream.clone(), kind: F::VIEWERS, bandwidth: 0.into() }),
             section: shared.shelf.section(&stream.vhost),
             former: None,
             writer: Writer::start(
@@ -595,7 +601,7 @@ impl<F: Format> Pack<F> {
     fn put(&mut self, path: &str, body: Body) -> Result<(), Full> {
         let Some(url) = self.url(path) else { return Ok(()) };
         let (content_type, caching) = F::kind(&self.conf, path);
-        self.section.put(&url, File { content_type, caching, body, show: None })
+        self.section.put(&url, File { content_type, caching, body, show: Some(self.show.clone()) })
     }
 
     /// Where a file is found over HTTP.

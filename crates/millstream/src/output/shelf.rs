@@ -21,6 +21,7 @@ use mill_hub::StreamId;
 use parking_lot::Mutex;
 use prometheus_client::metrics::gauge::Gauge;
 
+use crate::clients::Kind;
 use crate::metrics::Metrics;
 
 /// Bytes of all files: a minute of two hundred streams of 700 kB/s, more or less.
@@ -66,7 +67,9 @@ pub(crate) struct File {
 #[derive(Debug)]
 pub(crate) struct Show {
     pub(crate) stream: StreamId,
-    /// Bits a second of its largest segment so far.
+    /// What its viewers are.
+    pub(crate) kind: Kind,
+    /// Bits a second of its largest segment so far, where players are told.
     pub(crate) bandwidth: AtomicU64,
 }
 
@@ -238,18 +241,26 @@ impl Drop for Section {
     }
 }
 
-/// The path of the URL under which files of `directory` are found: as the file server would serve them, and at
-/// `/` where it would not. Begins and ends with a slash.
-pub(crate) fn url_of(config: &Snapshot, directory: &str) -> String {
-    let [Ok(root), Ok(directory)] =
-        [config.http_server.dir.as_path(), Path::new(directory)].map(std::path::absolute)
-    else {
-        return "/".into();
+/// The path of the URL under which files of `directory` are found: as the file server would serve them, by a mount of
+/// the vhost, by one for all hosts or by its own directory, and at `/` where it would not. Begins and ends with a slash.
+pub(crate) fn url_of(config: &Snapshot, vhost: &str, directory: &str) -> String {
+    let Ok(directory) = std::path::absolute(directory) else { return "/".into() };
+    let below = |root: &Path, url: &str| {
+        let root = std::path::absolute(root).ok()?;
+        let below = directory.strip_prefix(root).ok()?.to_str()?;
+        let levels =
+            [url, below].into_iter().flat_map(|path| path.split('/')).filter(|level| !level.is_empty());
+        Some(levels.fold("/".to_owned(), |path, level| path + level + "/"))
     };
-    match directory.strip_prefix(root).ok().and_then(Path::to_str) {
-        None | Some("") => "/".into(),
-        Some(below) => format!("/{below}/"),
-    }
+    let mounted = |own: bool| {
+        let enabled = config.vhosts.iter().filter(|vhost| vhost.enabled && vhost.http_static.enabled);
+        enabled.filter(move |other| (other.name == vhost) == own).find_map(|other| {
+            let (host, url) = other.http_static.mounted(&other.name);
+            below(&other.http_static.directory(&other.name), &url).filter(|_| own || host.is_none())
+        })
+    };
+    let found = mounted(true).or_else(|| mounted(false)).or_else(|| below(&config.http_server.dir, "/"));
+    found.unwrap_or_else(|| "/".into())
 }
 
 #[cfg(test)]
@@ -353,13 +364,26 @@ mod tests {
 
     #[test]
     fn where_the_file_server_would_have_them() {
-        let text = "listen 1; http_server { enabled on; dir ./html; }";
+        let text = "listen 1; http_server { enabled on; dir ./html; }
+            vhost a { http_static { enabled on; mount [vhost]/files/; dir ./mounted/[vhost]; } }
+            vhost b { http_static { enabled on; mount /all; dir ./shared; } }
+            vhost c { http_static { mount /off; dir ./off; } }";
         let mut no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
         let config = mill_config::load(Some(("t", text.as_bytes())), [], &mut no_files).unwrap().snapshot;
-        for (directory, url) in
-            [("./html", "/"), ("html/", "/"), ("./html/hls/a", "/hls/a/"), ("./other", "/"), ("./htmlx", "/")]
-        {
-            assert_eq!(url_of(&config, directory), url, "{directory}");
+        for (vhost, directory, url) in [
+            ("a", "./html", "/"),
+            ("a", "html/", "/"),
+            ("a", "./html/hls/a", "/hls/a/"),
+            ("a", "./other", "/"),
+            ("a", "./htmlx", "/"),
+            ("a", "./mounted/a", "/files/"),
+            ("a", "./mounted/a/x", "/files/x/"),
+            ("c", "./mounted/a/x", "/"),
+            ("b", "./shared/x", "/all/x/"),
+            ("c", "./shared/x", "/all/x/"),
+            ("c", "./off/x", "/"),
+        ] {
+            assert_eq!(url_of(&config, vhost, directory), url, "{vhost} {directory}");
         }
     }
 }

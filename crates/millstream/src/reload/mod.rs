@@ -402,8 +402,8 @@ struct Plan<'a> {
     http_ended: BTreeSet<&'a str>,
     /// Their live streams and viewers get other settings.
     tuned: BTreeSet<&'a str>,
-    /// Their viewers of HLS are.
-    hls_ended: BTreeSet<&'a str>,
+    /// Their viewers of a format in files are.
+    files_ended: BTreeSet<(&'a str, Kind)>,
     /// What runs beside their live streams begins, ends, or begins anew.
     attached: BTreeSet<&'a str>,
 }
@@ -431,12 +431,15 @@ impl<'a> Plan<'a> {
                     plan.tuned.insert(name);
                     !vhost.http_remux.enabled && plan.http_ended.insert(name)
                 }
-                ("dvr" | "dash" | "hds" | "forward" | "exec" | "transcode", Some(_)) => {
-                    plan.attached.insert(name)
-                }
-                ("hls", Some(vhost)) => {
+                ("dvr" | "forward" | "exec" | "transcode", Some(_)) => plan.attached.insert(name),
+                (format @ ("hls" | "dash" | "hds"), Some(vhost)) => {
                     plan.attached.insert(name);
-                    !vhost.hls.enabled && plan.hls_ended.insert(name)
+                    let (enabled, viewers) = match format {
+                        "hls" => (vhost.hls.enabled, Kind::HlsPlay),
+                        "dash" => (vhost.dash.enabled, Kind::DashPlay),
+                        _ => (vhost.hds.enabled, Kind::HdsPlay),
+                    };
+                    !enabled && plan.files_ended.insert((name, viewers))
                 }
                 _ => false,
             };
@@ -463,7 +466,7 @@ impl<'a> Plan<'a> {
         if !attached.is_empty() {
             context.outputs.refresh(&context.config, &attached);
         }
-        if self.ended.is_empty() && self.http_ended.is_empty() && self.hls_ended.is_empty() {
+        if self.ended.is_empty() && self.http_ended.is_empty() && self.files_ended.is_empty() {
             return;
         }
         for client in context.clients.all() {
@@ -472,8 +475,8 @@ impl<'a> Plan<'a> {
                 "removed/disabled"
             } else if client.kind == Kind::HttpPlay && self.http_ended.contains(vhost.as_str()) {
                 "offers nothing over HTTP"
-            } else if client.kind == Kind::HlsPlay && self.hls_ended.contains(vhost.as_str()) {
-                "has no HLS"
+            } else if self.files_ended.contains(&(vhost.as_str(), client.kind)) {
+                "has no such output"
             } else {
                 continue;
             };

@@ -456,7 +456,8 @@ fn the_examples_of_edges() {
 fn a_playlist_that_is_asked_for_gets_the_stream() {
     let origin = origin();
     let _encoder = publish_both(&origin.rtmp("live/s"));
-    let lines = "hls { enabled on; hls_fragment 1; hls_path ./html; } dash { enabled on; dash_fragment 1; dash_path ./html; }";
+    let lines = "hls { enabled on; hls_fragment 1; hls_path ./html; } dash { enabled on; dash_fragment 1; dash_path ./html; } \
+                 hds { enabled on; hds_fragment 1; hds_path ./html; }";
     let edge = Server::start(&edge_of(&at(&origin), "").and_vhost(lines));
     let playlist = api::read(Http::get(edge.http_addr(), "/live/s.m3u8"));
     assert_eq!(playlist.head.status, 200);
@@ -466,6 +467,11 @@ fn a_playlist_that_is_asked_for_gets_the_stream() {
     assert_eq!(manifest.head.status, 200);
     assert!(manifest.text.contains("<MPD"), "{}", manifest.text);
     assert_eq!(players(&origin), 1, "one pull for all");
+    // Each of them by itself.
+    let edge = Server::start(&edge_of(&at(&origin), "").and_vhost(lines));
+    let manifest = api::read(Http::get(edge.http_addr(), "/live/s.f4m"));
+    assert_eq!(manifest.head.status, 200);
+    assert!(manifest.text.contains("<manifest"), "{}", manifest.text);
 }
 
 #[test]

@@ -9,7 +9,9 @@ use crate::harness::{PATIENCE, SOON, wait_until};
 use std::net::SocketAddr;
 
 fn hds(lines: &str) -> Conf {
-    Conf::vhost(&format!("hds {{ enabled on; hds_fragment 1; hds_window 20; hds_path ./html; {lines} }}"))
+    Conf::vhost(&format!(
+        "hds {{ enabled on; hds_fragment 1; hds_window 20; hds_path ./html; hds_ctx off; {lines} }}"
+    ))
 }
 
 /// Number, start and duration of each fragment in a bootstrap box (Adobe F4V 10.1, annex C).
@@ -134,7 +136,9 @@ fn a_bad_disk_is_told_of_and_viewers_do_not_notice() {
 /// Each directive of the block counts for a stream that is being published.
 #[test]
 pub(crate) fn a_reload_restarts_the_output() {
-    let conf = |lines: &str| Conf::vhost(&format!("publish {{ normal_timeout 60000; }} hds {{ {lines} }}"));
+    let conf = |lines: &str| {
+        Conf::vhost(&format!("publish {{ normal_timeout 60000; }} hds {{ hds_ctx off; {lines} }}"))
+    };
     let server = Server::start(&conf(""));
     let mut publisher = Publisher::start(&server, "live/show");
     publisher.headers(0);

@@ -62,6 +62,30 @@ fn files_and_the_api() {
     assert!(curl(&format!("-i {plain}large.bin -r 0-0")).starts_with("HTTP/1.1 206"));
 }
 
+/// HLS with its sessions, each request of a player in one connection.
+#[test]
+fn playlists_and_segments() {
+    let hls = "publish { normal_timeout 60000; } hls { enabled on; hls_fragment 1; hls_path ./html; }";
+    let server = Server::start(&Conf::vhost(hls));
+    let mut publisher = Publisher::start(&server, "live/s");
+    publisher.headers(0);
+    crate::hls::show(&mut publisher, 0, 4000);
+    let how = "--http2-prior-knowledge";
+    let list = server.http("live/s.m3u8");
+    let code = "-o /dev/null -w %{http_version}:%{http_code}";
+    wait_until("a playlist", SOON, || curl(&format!("{how} {code} -I {list}")) == "2:200");
+    let master = curl(&format!("{how} {list}"));
+    let path = master.lines().last().unwrap();
+    let text = curl(&format!("{how} {}", server.http(&path[1..])));
+    let segment =
+        text.lines().find(|line| line.starts_with("s-0.ts?hls_ctx=")).unwrap_or_else(|| panic!("{text}"));
+    let segment = server.http(&format!("live/{segment}"));
+    assert_eq!(curl(&format!("{how} {code}:%{{size_download}} -r 0-187 {segment}")), "2:206:188");
+    let known = curl(&format!("{how} -I {segment}"));
+    let tag = known.lines().find_map(|line| line.strip_prefix("etag: ")).unwrap_or_else(|| panic!("{known}"));
+    assert_eq!(curl(&format!("{how} {code} -H If-None-Match:{} {segment}", tag.trim())), "2:304");
+}
+
 #[test]
 fn live_streams() {
     let (server, tls, _) = start();

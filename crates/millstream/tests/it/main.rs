@@ -19,6 +19,7 @@ mod conf_examples;
 mod config_cli;
 mod daemon;
 mod dash;
+mod dash_viewers;
 mod demo;
 mod documents;
 mod dvr;

@@ -7,9 +7,9 @@ use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, ki
 use crate::harness::server::{Conf, Server};
 use crate::harness::{SOON, wait_until};
 use crate::{
-    access, api_auth, api_system, bandwidth, casters, dash, edge, edge_publish, forward, hds, heartbeat, hls,
-    hls_viewers, hooks, https, httpsound, log, metrics, origin_cluster, programs_reload, quit, raw_api,
-    reload, rtsp, statistics_lines,
+    access, api_auth, api_system, bandwidth, casters, dash, dash_viewers, edge, edge_publish, forward, hds,
+    heartbeat, hls, hls_viewers, hooks, https, httpsound, log, metrics, origin_cluster, programs_reload,
+    quit, raw_api, reload, rtsp, statistics_lines,
 };
 use mill_config::spec::{Effect, Status, entries};
 use mill_media::flv::demux::Tag;
@@ -475,6 +475,7 @@ const SHOWN: &[(fn(), &str)] = &[
     (hls::other_callbacks_are_for_the_next_publish,
         "vhost.http_hooks.on_hls vhost.http_hooks.on_hls_notify vhost.hls.hls_nb_notify"),
     (hls_viewers::sessions_begin_with_the_next_viewer, "vhost.hls.hls_ctx vhost.hls.hls_ts_ctx"),
+    (dash_viewers::sessions_begin_with_the_next_viewer, "vhost.dash.dash_ctx vhost.hds.hds_ctx"),
     (rtsp::ports_and_passwords_are_for_those_who_come,
         "stream_caster.rtp_port_min stream_caster.rtp_port_max stream_caster.auth.enabled \
          stream_caster.auth.username stream_caster.auth.password"),

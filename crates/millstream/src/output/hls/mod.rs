@@ -246,8 +246,8 @@ impl Conf {
     fn of(vhost: &Arc<Vhost>, config: &Snapshot) -> Self {
         let hls = &vhost.hls;
         Self {
-            url: super::shelf::url_of(config, &hls.path),
-            key_url: super::shelf::url_of(config, key_directory(hls)),
+            url: super::shelf::url_of(config, &vhost.name, &hls.path),
+            key_url: super::shelf::url_of(config, &vhost.name, key_directory(hls)),
             vhost: vhost.clone(),
             utc: config.global.utc_time,
         }

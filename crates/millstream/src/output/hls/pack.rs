@@ -26,6 +26,7 @@ use tracing::{debug, info, warn};
 use super::ts::Ts;
 use super::{Channels, Conf, key_directory};
 use crate::attach::Source;
+use crate::clients::Kind;
 use crate::hook::Segmented;
 use crate::identity;
 use crate::output::clock::{civil, zone};
@@ -93,7 +94,7 @@ impl Pack {
         let packager =
             Packager::new(options(&conf), name, Ts::new(!hls.dts_directly), Box::new(identity::random))?;
         let on_disk = hls.storage == HlsStorage::Disk;
-        let show = Show { stream: stream.clone(), bandwidth: 0.into() };
+        let show = Show { stream: stream.clone(), kind: Kind::HlsPlay, bandwidth: 0.into() };
         let mut pack = Self {
             shared: shared.clone(),
             show: Arc::new(show),

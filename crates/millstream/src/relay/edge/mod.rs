@@ -43,7 +43,7 @@ use super::introduction;
 use super::target::Server;
 use super::via::Via;
 use crate::attach::{Arranged, Attached, Source};
-use crate::clients::{Kind, Peer, Traffic};
+use crate::clients::{self, Kind, Peer, Traffic};
 use crate::log::Redacted;
 use crate::session::Context;
 use crate::session::admit::{self, Request};
@@ -126,7 +126,7 @@ impl Edge {
             via: request.via.clone(),
             param: request.param.clone(),
             viewer: viewer.id,
-            over_http: matches!(request.kind, Kind::HttpPlay | Kind::HlsPlay),
+            over_http: request.kind.protocol() == clients::Protocol::Http,
             id,
             silent: SILENT,
             publish: None,

@@ -12,7 +12,7 @@ use hyper::{Method, Request};
 use mill_config::model::{Snapshot, Vhost};
 use tokio::time::{Instant, sleep};
 
-use super::{Connection, mount};
+use super::{Connection, mount, viewing};
 use crate::clients::Kind;
 use crate::output::shelf::{Item, url_of};
 use crate::relay::edge::Supply;
@@ -60,10 +60,7 @@ pub(super) fn keep<B>(
         return None;
     }
     let (app, name) = playlist(config, vhost, request.uri().path())?;
-    let query = request.uri().query().unwrap_or("");
-    // The id of a session is ours.
-    let pairs = query.split('&').filter(|pair| !pair.is_empty() && !pair.starts_with("hls_ctx="));
-    let param = pairs.collect::<Vec<_>>().join("&");
+    let param = viewing::without_ids(request.uri().query().unwrap_or(""));
     let param = if param.is_empty() { String::new() } else { format!("?{param}") };
     let (kind, via) = (Kind::HlsPlay, Via::default());
     let host = mount::requested_host(request).unwrap_or_default();
@@ -79,10 +76,16 @@ pub(super) fn keep<B>(
 
 /// App and stream of the playlist or manifest at `path`.
 fn playlist(config: &Snapshot, vhost: &Vhost, path: &str) -> Option<(String, String)> {
-    let (hls, dash) = (&vhost.hls, &vhost.dash);
-    let kinds = [(hls.enabled, &hls.path, &hls.m3u8_file), (dash.enabled, &dash.path, &dash.mpd_file)];
+    let (hls, dash, hds) = (&vhost.hls, &vhost.dash, &vhost.hds);
+    let kinds = [
+        (hls.enabled, &hls.path, hls.m3u8_file.as_str()),
+        (dash.enabled, &dash.path, &dash.mpd_file),
+        (hds.enabled, &hds.path, "[app]/[stream].f4m"),
+        (hds.enabled, &hds.path, "[app]/[stream].abst"),
+    ];
     kinds.into_iter().filter(|(enabled, ..)| *enabled).find_map(|(_, directory, file)| {
-        let template = format!("{}{file}", url_of(config, directory)).replace("[vhost]", &vhost.name);
+        let url = url_of(config, &vhost.name, directory);
+        let template = format!("{url}{file}").replace("[vhost]", &vhost.name);
         mount::matched(&template, path)
     })
 }
@@ -95,7 +98,7 @@ mod tests {
     fn paths_of_playlists() {
         let text = "listen 1; http_server { dir ./html; }
             vhost a { hls { enabled on; hls_path ./html/x; hls_m3u8_file [vhost]/[app]/[stream].m3u8; } dash { enabled on; dash_path ./html; } }
-            vhost b { }";
+            vhost b { hds { enabled on; hds_path ./html; } }";
         let mut no_files = |_: &str| Err(std::io::ErrorKind::NotFound.into());
         let config = mill_config::load(Some(("t", text.as_bytes())), [], &mut no_files).unwrap().snapshot;
         let at = |vhost: usize, path: &str| playlist(&config, &config.vhosts[vhost], path);
@@ -106,5 +109,6 @@ mod tests {
             assert_eq!(at(0, wrong), None, "{wrong}");
         }
         assert_eq!(at(1, "/live/s.mpd"), None);
+        assert_eq!((at(1, "/live/s.f4m"), at(1, "/live/s.abst")), (found("live", "s"), found("live", "s")));
     }
 }

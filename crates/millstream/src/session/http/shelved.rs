@@ -15,7 +15,6 @@ use tracing::warn;
 use super::pieces::{self, Pieces};
 use super::reply::{self, Reply};
 use super::{Connection, mount, ondemand, viewing};
-use crate::output::hls::PLAYLIST;
 use crate::output::shelf::{Body, Caching, Item};
 
 /// Longest path that is looked at.
@@ -53,10 +52,12 @@ pub(super) async fn answer<B>(
     if let Some(vhost) = vhost {
         ondemand::keep(connection, config, request, vhost);
     }
-    if let (Some(viewer), Body::Memory(text), PLAYLIST) = (&viewer, &item.file.body, item.file.content_type) {
-        return Some(viewer.playlist(text));
+    if let (Some(viewer), Body::Memory(text)) = (&viewer, &item.file.body)
+        && let Some(own) = viewer.own(item.file.content_type, text)
+    {
+        return Some(own);
     }
-    let answer = serve(&item, request.headers()).await;
+    let answer = serve(&item, request.method(), request.headers()).await;
     if let (Some(viewer), Some(answer)) = (viewer, &answer) {
         viewer.count(answer.body().size_hint().exact().unwrap_or(0) as usize);
     }
@@ -103,13 +104,15 @@ impl Content {
 }
 
 /// `None` if the file is not where it should be.
-async fn serve(item: &Arc<Item>, asked: &HeaderMap) -> Option<Response<Reply>> {
+async fn serve(item: &Arc<Item>, method: &Method, asked: &HeaderMap) -> Option<Response<Reply>> {
     if is_known(item, asked) {
         return Some(describe(item, StatusCode::NOT_MODIFIED, Reply::default()));
     }
     let content = Content::of(item).await?;
     let len = content.len();
-    Some(match part(item, asked, len) {
+    // A range of a HEAD means nothing (14.2).
+    let wanted = if method == Method::GET { part(item, asked, len) } else { Part::Whole };
+    Some(match wanted {
         Part::Whole => describe(item, StatusCode::OK, content.part(0..len)),
         Part::Of(range) => {
             let tells = format!("bytes {}-{}/{len}", range.start, range.end - 1);
@@ -250,9 +253,14 @@ mod tests {
 
     #[track_caller]
     fn status(item: &Arc<Item>, asked: &[(header::HeaderName, &str)]) -> u16 {
+        status_of(item, &Method::GET, asked)
+    }
+
+    #[track_caller]
+    fn status_of(item: &Arc<Item>, method: &Method, asked: &[(header::HeaderName, &str)]) -> u16 {
         let headers = asked.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        runtime.block_on(serve(item, &headers)).unwrap().status().as_u16()
+        runtime.block_on(serve(item, method, &headers)).unwrap().status().as_u16()
     }
 
     #[test]
@@ -274,6 +282,7 @@ mod tests {
         assert_eq!(status(&item, &[range.clone(), (header::IF_RANGE, tag)]), 206);
         assert_eq!(status(&item, &[range, (header::IF_RANGE, "\"x\"")]), 200);
         assert_eq!(status(&item, &[(header::RANGE, "bytes=10-")]), 416);
+        assert_eq!(status_of(&item, &Method::HEAD, &[(header::RANGE, "bytes=10-")]), 200);
         assert_eq!(status(&self::item(Caching::Revalidate), &[(since, &date)]), 200, "it changes too often");
     }
 }

@@ -6,7 +6,7 @@
 
 use std::path::PathBuf;
 
-use mill_config::model::{DEFAULT_VHOST, Snapshot, Vhost};
+use mill_config::model::{Snapshot, Vhost};
 
 use super::name::Name;
 
@@ -34,11 +34,7 @@ pub(super) fn find(config: &Snapshot, host: &str, name: &Name) -> Option<Place> 
     });
     if let Some((_, _, vhost, name)) = mounts.max_by_key(|(depth, of_host, ..)| (*depth, *of_host)) {
         let files = &vhost.http_static;
-        // A name of letters, digits and dots, as the configuration's check wants it.
-        let dir = files
-            .dir
-            .to_str()
-            .map_or_else(|| files.dir.clone(), |dir| dir.replace("[vhost]", &vhost.name).into());
+        let dir = files.directory(&vhost.name);
         return Some(Place { dir, follow_links: files.follow_links, name });
     }
     let server = &config.http_server;
@@ -47,8 +43,6 @@ pub(super) fn find(config: &Snapshot, host: &str, name: &Name) -> Option<Place> 
 
 /// Host, if it is for one, and path of a vhost's mount.
 fn mount(vhost: &Vhost) -> Option<(Option<String>, Name)> {
-    let mount = vhost.http_static.mount.replace("[vhost]", &vhost.name);
-    let (front, path) = mount.split_at(mount.find('/').unwrap_or(mount.len()));
-    let front = (!front.is_empty() && front != DEFAULT_VHOST).then(|| front.to_owned());
-    Some((front, Name::parse(if path.is_empty() { "/" } else { path })?))
+    let (host, path) = vhost.http_static.mounted(&vhost.name);
+    Some((host, Name::parse(&path)?))
 }
