@@ -213,14 +213,14 @@ impl Muxer for Adts {
         out.put_u64((at.max(0) as u64 * 90) & ((1 << 33) - 1));
     }
 
-    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Self::Error> {
+    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<bool, Self::Error> {
         let [first, second] = self.fixed.ok_or("no AAC-LC header before")?;
         let data = AudioTag::parse(&frame.payload).map_or(&[][..], |tag| tag.data);
         let len = data.len() + 7;
         out.put_slice(&[0xff, 0xf1, first, second | (len >> 11) as u8, (len >> 3) as u8]);
         out.put_slice(&[(len << 5) as u8 | 0x1f, 0xfc]);
         out.put_slice(data);
-        Ok(())
+        Ok(true)
     }
 
     fn end(&mut self, _: &mut BytesMut) {}

@@ -47,8 +47,9 @@ pub trait Muxer {
     /// says that it continues nothing.
     fn begin(&mut self, at: Millis, discontinuity: bool, out: &mut BytesMut);
 
-    /// A coded frame. On an error nothing of it has been written.
-    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Self::Error>;
+    /// A coded frame. On an error nothing of it has been taken; nor if false, as there is nothing in it, or for
+    /// a reason that was told before.
+    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<bool, Self::Error>;
 
     /// The segment ends: what was held back.
     fn end(&mut self, out: &mut BytesMut);
@@ -176,6 +177,8 @@ pub struct Packager<M> {
     /// Sequence headers in force, to tell a repetition from a change.
     headers: [Option<Bytes>; 2],
     codecs: (Option<AudioCodec>, Option<VideoCodec>),
+    /// Whether there was a keyframe that the next pictures may refer to.
+    refers: bool,
     /// Whether sound is left out until pictures can begin a segment, and the header it then needs.
     muted: bool,
     held: Option<Frame>,
@@ -194,6 +197,8 @@ struct Open {
     timestamp: Option<i64>,
     discontinuity: bool,
     has_keyframe: bool,
+    /// Nothing but what a segment begins with.
+    is_empty: bool,
     /// When its newest picture came.
     last_video: Millis,
     encryption: Option<Encryption>,
@@ -244,6 +249,7 @@ impl<M: Muxer> Packager<M> {
             key,
             headers: [None, None],
             codecs: (None, None),
+            refers: false,
             muted: false,
             held: None,
             open: None,
@@ -293,12 +299,23 @@ impl<M: Muxer> Packager<M> {
         self.list.numbers()
     }
 
+    /// Deletes the segments that were taken over: they cannot be listed any more. Numbers go on.
+    pub fn give_up(&mut self) {
+        let entries = self.list.clear();
+        if self.options.cleanup {
+            self.remove(entries);
+        }
+        self.cutter.break_off();
+    }
+
     /// The files in the list: segments, and behind each the key it was encrypted with.
     pub fn files(&self) -> impl Iterator<Item = (FileKind, &str)> {
-        self.list.entries().flat_map(|entry| {
-            let kinds = std::iter::once(FileKind::Segment).chain(std::iter::repeat(FileKind::Key));
-            kinds.zip(entry.files.iter().map(String::as_str))
-        })
+        self.list.entries().flat_map(files_of)
+    }
+
+    /// Likewise those of segments that left the list and are deleted later.
+    pub fn retired_files(&self) -> impl Iterator<Item = (FileKind, &str)> {
+        self.list.retired().flat_map(files_of)
     }
 
     /// Takes the next frame; `now` is what a segment that begins with it is named after. On an error the
@@ -332,7 +349,7 @@ impl<M: Muxer> Packager<M> {
         self.muxer.reset();
         self.headers = [None, None];
         self.codecs = (None, None);
-        (self.muted, self.held) = (false, None);
+        (self.muted, self.held, self.refers) = (false, None, false);
     }
 
     /// What was to be done could not be: the open segment is given up, and so is one that was not announced yet.
@@ -349,7 +366,7 @@ impl<M: Muxer> Packager<M> {
             self.muxer.end(&mut BytesMut::new());
         }
         self.break_here();
-        self.current_key = None;
+        (self.current_key, self.refers) = (None, false);
     }
 
     /// Deletes everything (`hls_dispose`). Numbers go on.
@@ -370,6 +387,7 @@ impl<M: Muxer> Packager<M> {
         let is_first = known.replace(frame.payload.clone()).is_none();
         if frame.kind.is_video() {
             self.cutter.expect_video(true);
+            self.refers = false;
         }
         if !is_first && self.starts_anew(frame.kind) {
             self.held = Some(frame.clone());
@@ -397,6 +415,10 @@ impl<M: Muxer> Packager<M> {
             (coded, coded && changed(&mut self.codecs.1, tag.codec))
         };
         if changed {
+            // What has no header is followed by others only behind theirs, even if it is the one from before.
+            if self.codecs.0.is_some_and(|codec| codec != AudioCodec::Aac) {
+                self.headers[0] = None;
+            }
             // A header that came just before has said so already.
             if !self.muted && !self.cutter.is_broken_off() {
                 self.starts_anew(frame.kind);
@@ -438,6 +460,10 @@ impl<M: Muxer> Packager<M> {
                 _ => {}
             }
         }
+        // Pictures without a keyframe before them, as their header came late, are no use to anybody.
+        if frame.kind == FrameKind::Video && !self.refers && self.options.wait_keyframe {
+            return Ok(());
+        }
         self.cutter.deviate(self.deviation(now));
         let cut = self.cutter.next(frame.kind, frame.dts);
         if let Some(duration) = cut.closed {
@@ -462,10 +488,23 @@ impl<M: Muxer> Packager<M> {
         }
         let mut out = BytesMut::new();
         let written = self.muxer.write(frame, &mut out);
-        if written.is_ok() {
+        if matches!(written, Ok(true)) {
             self.append(out);
+            self.refers |= frame.kind == FrameKind::Keyframe;
+            self.open.iter_mut().for_each(|open| open.is_empty = false);
+        } else if let Some(open) = self.open.take_if(|open| open.is_empty) {
+            // There is no segment of nothing. The next frame that can be muxed begins one.
+            self.muxer.end(&mut BytesMut::new());
+            self.cutter.end();
+            if open.discontinuity {
+                self.cutter.break_off();
+            }
+            if frame.kind.is_video() {
+                self.cutter.expect_video(false);
+            }
+            self.actions.push_back(Action::Close(Close::Discard { path: open.path }));
         }
-        written.map_err(Error::Mux)
+        written.map(|_| ()).map_err(Error::Mux)
     }
 
     fn begin(&mut self, at: Millis, discontinuity: bool, now: Civil) -> Result<(), path::Error> {
@@ -483,6 +522,7 @@ impl<M: Muxer> Packager<M> {
             timestamp,
             discontinuity,
             has_keyframe: false,
+            is_empty: true,
             last_video: at,
             encryption,
         });
@@ -610,6 +650,11 @@ impl<M: Muxer> Packager<M> {
             prefix: &self.options.prefix,
         }
     }
+}
+
+fn files_of(entry: &Entry) -> impl Iterator<Item = (FileKind, &str)> {
+    let kinds = std::iter::once(FileKind::Segment).chain(std::iter::repeat(FileKind::Key));
+    kinds.zip(entry.files.iter().map(String::as_str))
 }
 
 /// Bytes of a path made by [`Template::below`] before what is below the directory.

@@ -3,10 +3,14 @@
 //! What clients rely on, over everything that happens to a stream and its server: the media sequence never goes
 //! back; the target duration never falls, and no segment is longer; a discontinuity that leaves the list is
 //! counted. [`Playlist::resume`] takes all of that from the text a former process left.
+//!
+//! Behind the list its text has comments about segments that left it and are still there, so that they are found
+//! and deleted after a crash, whatever they are called. Clients need not be sent them: [`served`].
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 
+use bytes::Bytes;
 use mill_media::frame::Millis;
 
 /// Segments looked at in an old playlist. A day of one-second segments has fewer.
@@ -14,6 +18,9 @@ const MAX_ENTRIES: usize = 100_000;
 
 /// A client must be able to fetch that many target durations (6.2.2).
 const MIN_TARGETS: i64 = 3;
+
+/// Begins a line about a segment that left the list: for how much media it is still wanted, its URI and its key.
+const LEFT: &str = "#LEFT:";
 
 /// A segment in the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,6 +86,7 @@ impl Playlist {
         self.entries = old.entries;
         self.next = old.next;
         self.discontinuities = old.discontinuities;
+        self.retired = old.retired;
         true
     }
 
@@ -105,6 +113,11 @@ impl Playlist {
     /// The segments in the list, oldest first.
     pub fn entries(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
+    }
+
+    /// Segments that left the list and are still there.
+    pub fn retired(&self) -> impl Iterator<Item = &Entry> {
+        self.retired.iter().map(|(entry, _)| entry)
     }
 
     /// Adds a segment, whose sequence is [`next_sequence`](Self::next_sequence), and gives back those nobody can want any more:
@@ -145,8 +158,7 @@ impl Playlist {
 
     /// Files still needed by what is in the list or was just now.
     pub fn needs(&self, file: &str) -> bool {
-        let retired = self.retired.iter().map(|(entry, _)| entry);
-        self.entries.iter().chain(retired).any(|entry| entry.files.iter().any(|needed| needed == file))
+        self.entries.iter().chain(self.retired()).any(|entry| entry.files.iter().any(|needed| needed == file))
     }
 
     /// The text; without segments there is none, as a client could do nothing with it.
@@ -173,6 +185,9 @@ impl Playlist {
             let (seconds, millis) = (entry.duration / 1000, entry.duration % 1000);
             line(&mut text, format_args!("#EXTINF:{seconds}.{millis:03}, no desc\n{}", entry.uri));
         }
+        for (Entry { uri, key, .. }, wanted) in &self.retired {
+            line(&mut text, format_args!("{LEFT}{wanted} {uri} {}", key.as_deref().unwrap_or_default()));
+        }
         Some(text)
     }
 
@@ -185,6 +200,12 @@ impl Playlist {
         self.discontinuities += u64::from(entry.discontinuity);
         self.retired.push((entry, wanted));
     }
+}
+
+/// What of a text is for clients.
+pub fn served(text: &Bytes) -> Bytes {
+    let comments = text.windows(LEFT.len() + 1).position(|at| at[0] == b'\n' && &at[1..] == LEFT.as_bytes());
+    text.slice(..comments.map_or(text.len(), |at| at + 1))
 }
 
 fn line(text: &mut String, content: std::fmt::Arguments) {
@@ -202,6 +223,7 @@ struct Old {
     entries: VecDeque<Entry>,
     next: u64,
     discontinuities: u64,
+    retired: Vec<(Entry, Millis)>,
 }
 
 /// Reads what [`Playlist::text`] writes, and what SRS does. `None` for anything else: to go on from a text
@@ -211,7 +233,8 @@ fn parse(text: &str, files: impl Fn(&str, Option<&str>) -> Vec<String>) -> Optio
     if lines.next()? != "#EXTM3U" {
         return None;
     }
-    let mut old = Old { target: 0, entries: VecDeque::new(), next: 0, discontinuities: 0 };
+    let mut old =
+        Old { target: 0, entries: VecDeque::new(), next: 0, discontinuities: 0, retired: Vec::new() };
     let (mut duration, mut discontinuity, mut key) = (None, false, None);
     for line in lines {
         let (tag, value) = line.split_once(':').unwrap_or((line, ""));
@@ -224,6 +247,21 @@ fn parse(text: &str, files: impl Fn(&str, Option<&str>) -> Vec<String>) -> Optio
             "#EXT-X-DISCONTINUITY" => discontinuity = true,
             "#EXT-X-KEY" => key = (value != "METHOD=NONE").then(|| value.to_owned()),
             "#EXTINF" => duration = Some(millis(value.split(',').next()?)?),
+            // It says that nothing will be added: a recording of somebody's, which is not to be added to.
+            "#EXT-X-ENDLIST" => return None,
+            "#LEFT" => {
+                let mut words = value.splitn(3, ' ');
+                let wanted = words.next()?.parse().ok().filter(|wanted| (0..1 << 40).contains(wanted))?;
+                let (uri, key) = (words.next()?, words.next().filter(|key| !key.is_empty()));
+                if old.retired.len() >= MAX_ENTRIES {
+                    return None;
+                }
+                let files = files(uri, key);
+                let (uri, key) = (uri.to_owned(), key.map(str::to_owned));
+                // Its number is of no interest any more.
+                let entry = Entry { sequence: 0, uri, duration: 0, discontinuity: false, key, files };
+                old.retired.push((entry, wanted));
+            }
             _ if line.is_empty() || line.starts_with('#') => {}
             _ => {
                 if old.entries.len() >= MAX_ENTRIES {
@@ -362,13 +400,33 @@ mod tests {
         let mut new = Playlist::new(20_000, 6000);
         assert!(new.resume(&text, files));
         assert_eq!(new.text().unwrap(), text);
-        assert_eq!(new, Playlist { retired: vec![], ..old });
+        assert_eq!(Playlist { retired: vec![], ..new.clone() }, Playlist { retired: vec![], ..old.clone() });
+        // What had left goes when its time has come, too.
+        let go = |list: &mut Playlist| -> Vec<String> {
+            (10..30).flat_map(|n| list.push(entry(n, 6000))).flat_map(|entry| entry.files).collect()
+        };
+        assert!(old.retired().count() > 2);
+        assert_eq!(go(&mut new), go(&mut old));
         let mut colon = entry(0, 1000);
         colon.uri = "http://cdn:80/x.ts".into();
         let mut absolute = Playlist::new(1, 1);
         absolute.push(colon);
         assert!(new.resume(&absolute.text().unwrap(), files));
         assert_eq!(new.entries().next().unwrap().uri, "http://cdn:80/x.ts");
+    }
+
+    #[test]
+    fn clients_see_the_list_alone() {
+        let mut playlist = Playlist::new(1000, 1000);
+        (0..9).for_each(|n| drop(playlist.push(Entry { key: Some("URI=\"a b\"".into()), ..entry(n, 1000) })));
+        let text = Bytes::from(playlist.text().unwrap());
+        let served = served(&text);
+        assert!(served.ends_with(b"x-8.ts\n") && text.ends_with(b" URI=\"a b\"\n"), "{text:?}");
+        assert!(!served.windows(5).any(|at| at == b"#LEFT"), "{served:?}");
+        assert_eq!(super::served(&served), served);
+        let mut new = Playlist::new(1000, 1000);
+        assert!(new.resume(std::str::from_utf8(&text).unwrap(), |_, key| vec![key.unwrap().to_owned()]));
+        assert!(new.retired().all(|entry| entry.files == ["URI=\"a b\""]));
     }
 
     #[test]
@@ -380,6 +438,9 @@ mod tests {
             "#EXTM3U\na.ts\n",
             "#EXTM3U\n#EXTINF:x,\na.ts\n",
             "#EXTM3U\n#EXTINF:-1,\na.ts\n",
+            "#EXTM3U\n#EXTINF:1,\na.ts\n#EXT-X-ENDLIST\n",
+            "#EXTM3U\n#EXTINF:1,\na.ts\n#LEFT:-1 b.ts \n",
+            "#EXTM3U\n#EXTINF:1,\na.ts\n#LEFT:1\n",
         ] {
             let mut playlist = Playlist::new(1000, 1000);
             assert!(!playlist.resume(text, files), "{text}");
@@ -414,7 +475,7 @@ mod tests {
         }
 
         #[test]
-        fn noise_never_panics(noise in "(#EXT-X-MEDIA-SEQUENCE:|#EXTINF:|#EXTM3U|[0-9]{1,30}|\n|\\PC){0,30}") {
+        fn noise_never_panics(noise in "(#EXT-X-MEDIA-SEQUENCE:|#EXTINF:|#EXTM3U|#LEFT:| |[0-9]{1,30}|\n|\\PC){0,30}") {
             let _ = Playlist::new(1, 1).resume(&format!("#EXTM3U\n{noise}"), files);
         }
     }

@@ -9,6 +9,7 @@ use mill_media::mp4::track::{Sample, Source};
 use mill_packager::action::Action;
 use mill_packager::hls::{Error, Keys, Muxer, Options, Packager, Segment};
 use mill_packager::path::{Civil, StreamName};
+use mill_packager::playlist::served;
 use proptest::prelude::*;
 
 use crate::disk::{Disk, frames};
@@ -33,7 +34,10 @@ impl Muxer for Log {
         out.put_slice(format!("{}{mark}@{at}:", std::mem::take(&mut self.0)).as_bytes());
     }
 
-    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Self::Error> {
+    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<bool, Self::Error> {
+        if frame.payload.ends_with(b"told") {
+            return Ok(false);
+        }
         if frame.payload.ends_with(b"bad") {
             return Err("bad");
         }
@@ -42,7 +46,7 @@ impl Muxer for Log {
             FrameKind::Video => b"v",
             _ => b"a",
         });
-        Ok(())
+        Ok(true)
     }
 
     fn end(&mut self, out: &mut BytesMut) {
@@ -66,11 +70,11 @@ impl Muxer for Mp4 {
 
     fn begin(&mut self, _: Millis, _: bool, _: &mut BytesMut) {}
 
-    fn write(&mut self, frame: &Frame, _: &mut BytesMut) -> Result<(), ()> {
+    fn write(&mut self, frame: &Frame, _: &mut BytesMut) -> Result<bool, ()> {
         let video = frame.kind.is_video();
         let source = self.sources[usize::from(video)].as_mut().ok_or(())?;
         self.samples.push((video, source.sample(frame, frame.dts).ok_or(())?));
-        Ok(())
+        Ok(true)
     }
 
     fn end(&mut self, out: &mut BytesMut) {
@@ -145,6 +149,11 @@ impl<M: Muxer> Run<M> {
         assert_eq!(Some(&text), self.packager.playlist().as_ref());
         check_playlist(&text);
         text
+    }
+
+    /// What of it is for clients.
+    fn listed(&self) -> String {
+        String::from_utf8(served(&self.playlist().into()).to_vec()).unwrap()
     }
 }
 
@@ -268,7 +277,7 @@ fn numbers_go_on_after_a_crash() {
     assert_eq!(next.packager.playlist(), Some(before));
     next.push(headers());
     next.push(media(100_000, 103_000));
-    let text = next.playlist();
+    let text = next.listed();
     assert!(text.ends_with("av-9.ts\n#EXT-X-DISCONTINUITY\n#EXTINF:2.000, no desc\nav-10.ts\n"), "{text}");
     assert!(!next.packager.resume("nonsense"));
     // What the former process listed is deleted in its time.
@@ -333,6 +342,30 @@ fn what_cannot_be_muxed_is_told_and_left_out() {
     assert_eq!(packager.push(&media(0, 500)[0], Civil::default()), Ok(()));
 }
 
+/// Pictures that cannot be carried begin no segments of nothing, and keep no sound waiting.
+#[test]
+fn a_segment_of_nothing_is_none() {
+    for ending in [&b"bad"[..], b"told"] {
+        let mut run = Run::new(options(), Log::default());
+        run.push(headers());
+        for frame in media(0, 12_000) {
+            let payload = [&frame.payload[..], if frame.kind.is_video() { ending } else { b"" }].concat();
+            let _ = run.packager.push(&Frame { payload: payload.into(), ..frame }, Civil::default());
+            run.apply();
+        }
+        run.end();
+        let text = run.listed();
+        assert!(!text.contains("DISCONTINUITY"), "{text}");
+        let total: Millis = run.segments.iter().map(|segment| segment.duration).sum();
+        assert!(total > 11_000, "{text}");
+        for segment in &run.segments {
+            let content = run.text(&segment.path);
+            assert!(content.contains('a') && !content.contains(['K', 'v']), "{content}");
+        }
+        assert!(!run.disk.files.keys().any(|path| path.ends_with(".tmp")), "{:?}", run.disk.files.keys());
+    }
+}
+
 #[test]
 fn a_loss_uses_the_number_again() {
     let mut run = Run::new(options(), Log::default());
@@ -395,7 +428,7 @@ fn encrypted_segments_have_their_key_whatever_left_the_list() {
     let mut run = Run::new(Options { window: 4000, keys: Some(keys), ..options() }, Log::default());
     run.push(headers());
     run.push(media(0, 15_000));
-    let text = run.playlist();
+    let text = run.listed();
     let first = text.lines().find(|line| line.starts_with("#EXT-X-KEY")).unwrap();
     // Five are listed, the first of them the third of its group.
     assert!(
@@ -464,7 +497,7 @@ impl Muxer for Adts {
 
     fn begin(&mut self, _: Millis, _: bool, _: &mut BytesMut) {}
 
-    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), ()> {
+    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<bool, ()> {
         let data = &frame.payload[2..];
         let len = data.len() + 7;
         out.put_slice(&[
@@ -477,7 +510,7 @@ impl Muxer for Adts {
             0xfc,
         ]);
         out.put_slice(data);
-        Ok(())
+        Ok(true)
     }
 
     fn end(&mut self, _: &mut BytesMut) {}

@@ -56,6 +56,8 @@ pub(super) struct Writer(Arc<Line>);
 struct Line {
     queue: Mutex<Queue>,
     moved: Notify,
+    /// A job is over.
+    over: Notify,
     /// Somebody waits until all is done.
     done: Notify,
     failed: AtomicBool,
@@ -65,6 +67,9 @@ struct Line {
 struct Queue {
     jobs: VecDeque<Job>,
     bytes: usize,
+    /// Jobs that ever stood in it, and those that are over, one way or another.
+    pushed: u64,
+    over: u64,
     closed: bool,
     ended: bool,
 }
@@ -78,17 +83,36 @@ impl Writer {
         Self(line)
     }
 
-    pub(super) fn push(&self, job: Job) {
-        let lost = {
+    /// Gives back its place, for [`is_over`](Self::is_over).
+    pub(super) fn push(&self, job: Job) -> u64 {
+        let (lost, place) = {
             let mut queue = self.0.queue.lock();
             queue.bytes += job.cost();
+            queue.pushed += 1;
             queue.jobs.push_back(job);
-            queue.make_room()
+            (queue.make_room(), queue.pushed)
         };
         if lost {
             self.0.failed.store(true, Ordering::Relaxed);
         }
         self.0.moved.notify_one();
+        place
+    }
+
+    /// Whether all jobs up to that place are done, or given up.
+    pub(super) fn is_over(&self, place: u64) -> bool {
+        self.0.queue.lock().over >= place
+    }
+
+    /// Waits until they are.
+    pub(super) async fn until_over(&self, place: u64) {
+        loop {
+            let over = self.0.over.notified();
+            if self.is_over(place) || self.0.queue.lock().ended {
+                return;
+            }
+            over.await;
+        }
     }
 
     /// Whether something has failed since the last call.
@@ -120,6 +144,11 @@ impl Line {
         self.queue.lock().closed = true;
         self.moved.notify_one();
     }
+
+    fn finish_one(&self) {
+        self.queue.lock().over += 1;
+        self.over.notify_waiters();
+    }
 }
 
 impl Queue {
@@ -130,6 +159,7 @@ impl Queue {
             let oldest = self.jobs.iter().position(|job| job.cost() > 0);
             let Some(job) = oldest.and_then(|at| self.jobs.remove(at)) else { break };
             self.bytes -= job.cost();
+            self.over += 1;
             lost = true;
         }
         lost
@@ -150,6 +180,7 @@ impl Drop for Ending<'_> {
     fn drop(&mut self) {
         self.0.queue.lock().ended = true;
         self.0.done.notify_waiters();
+        self.0.over.notify_waiters();
     }
 }
 
@@ -169,10 +200,14 @@ impl Task {
             match job {
                 None if closed => return,
                 None => moved.await,
-                Some(Job::Tell(tell)) => tell(),
+                Some(Job::Tell(tell)) => {
+                    tell();
+                    self.line.finish_one();
+                }
                 Some(job) => {
                     let (job, done) = self.carry_out(job).await;
                     let Err(e) = done else {
+                        self.line.finish_one();
                         if std::mem::take(&mut failing) {
                             info!("{}: the disk takes files again", self.whose);
                         }
@@ -182,6 +217,7 @@ impl Task {
                     failing = true;
                     self.fail(&e, pause, closed);
                     if closed {
+                        self.line.finish_one();
                         continue;
                     }
                     if let Some(job) = job {

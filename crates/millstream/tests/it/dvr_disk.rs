@@ -1,89 +1,14 @@
-//! Recordings on real disks that are full, or that hang. Needs root, for `mount`; says so where it may not.
+//! Recordings on real disks that are full, or that hang.
 
 use crate::dvr::{assert_plays, duration, files, journal, recording, told};
 use crate::harness::api;
 use crate::harness::backend::Backend;
-use crate::harness::ffmpeg::{pictures, publish_both, tool};
+use crate::harness::disk::Disk;
+use crate::harness::ffmpeg::{pictures, publish_both};
 use crate::harness::media::{FlvViewer, Viewer};
-use crate::harness::process::Process;
 use crate::harness::server::{Folder, Server};
-use crate::harness::{PATIENCE, SOON, wait_until};
+use crate::harness::{SOON, wait_until};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-
-/// A file system of a test's own, until it is dropped.
-struct Disk(PathBuf);
-
-impl Disk {
-    /// Memory of that size under `at`; `None`, with a word, where this may not be done.
-    fn of_memory(at: &Path, size: &str) -> Option<Self> {
-        if !may_mount() {
-            return None;
-        }
-        std::fs::create_dir_all(at).unwrap();
-        let options = format!("-t tmpfs -o size={size} millstream-test");
-        succeeds(tool("mount", &options).arg(at)).then(|| Self(at.to_owned()))
-    }
-
-    /// A file of 64 MB with ext4 on it, which can be made to hang.
-    fn of_file(image: &Path, at: &Path) -> Option<Self> {
-        if !may_mount() {
-            return None;
-        }
-        std::fs::create_dir_all(at).unwrap();
-        std::fs::File::create(image).unwrap().set_len(64 << 20).unwrap();
-        let made = succeeds(tool("mkfs.ext4", "-q").arg(image))
-            && succeeds(tool("mount", "-o loop").arg(image).arg(at));
-        made.then(|| Self(at.to_owned()))
-    }
-
-    /// Nothing is written any more, and whoever tries waits.
-    fn hang(&self) -> Hanging<'_> {
-        assert!(succeeds(tool("fsfreeze", "-f").arg(&self.0)));
-        Hanging(self)
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        // Lazily: the server may still be there.
-        succeeds(tool("umount", "-l").arg(&self.0));
-    }
-}
-
-/// Dropping it lets the disk go on.
-struct Hanging<'a>(&'a Disk);
-
-impl Drop for Hanging<'_> {
-    fn drop(&mut self) {
-        succeeds(tool("fsfreeze", "-u").arg(&self.0.0));
-    }
-}
-
-/// Who runs the tests is root, and the programs are there: they come with any Debian.
-fn may_mount() -> bool {
-    let path = std::env::var("PATH").unwrap_or_default();
-    let is_there = |program: &str| path.split(':').any(|dir| Path::new(dir).join(program).exists());
-    let may = rustix::process::geteuid().is_root() && ["mkfs.ext4", "fsfreeze"].into_iter().all(is_there);
-    if !may {
-        not_tested("it needs root, mkfs.ext4 and fsfreeze");
-    }
-    may
-}
-
-fn succeeds(command: &mut Command) -> bool {
-    let run = Process::run(command, PATIENCE);
-    if !run.status.success() {
-        not_tested(&format!("{command:?}: {}", run.text()));
-    }
-    run.status.success()
-}
-
-#[expect(clippy::print_stderr, reason = "a test that tests nothing must say so")]
-fn not_tested(why: &str) {
-    eprintln!("NOT TESTED here: {why}");
-}
 
 fn state(server: &Server) -> Value {
     api::list(&api::get(server, "dvrs"), "dvrs")[0].clone()
@@ -99,21 +24,18 @@ fn a_small_disk_that_fills_up_costs_nothing_that_was_safe() {
         let backend = Backend::start();
         let server = Server::start(&told(&backend, &format!("dvr_path ./rec/[stream].{ending};")));
         let rec = server.dir().join("rec");
-        let Some(_disk) = Disk::of_memory(&rec, "24m") else { return };
+        let Some(disk) = Disk::of_memory(&rec, "24m") else { return };
         let encoder = publish_both(&server.rtmp("live/show"));
         let mut viewer = FlvViewer::open(&server, "/live/show.flv");
         assert!(viewer.began(SOON));
         wait_until("some of it is safe", SOON, || recorded_ms(&server) > 2000);
         let safe = recorded_ms(&server);
-        let ballast = rec.join("ballast");
-        let mut other = std::fs::File::create(&ballast).unwrap();
-        while std::io::Write::write_all(&mut other, &[0; 4096]).is_ok() {}
+        let ballast = disk.fill();
         wait_until("it says what is wrong", SOON, || {
             state(&server)["error"].as_str().is_some_and(|error| error.contains("No space left"))
         });
         assert_eq!(viewer.ended(), None);
-        std::fs::remove_file(&ballast).unwrap();
-        drop(other);
+        drop(ballast);
         wait_until("it goes on", SOON, || {
             state(&server)["state"] == "recording" && recorded_ms(&server) > 1000
         });

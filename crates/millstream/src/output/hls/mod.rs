@@ -11,7 +11,7 @@
 //! switched off, and with the server; what then stands on the disk stays there unless `hls_dispose` deletes it,
 //! and is where the next task goes on, in this run or another ([`pack`]).
 //!
-//! Viewers are served from memory whatever the disk does. A failing disk, or a frame that cannot be carried, is
+//! Viewers are served from memory whatever the disk does; it is given a second to have a playlist before they do. A failing disk, or a frame that cannot be carried, is
 //! answered as `hls_on_error` says. Bounded: what waits in the tap by [`WAITING`], the open segment by
 //! [`pack::MAX_OPEN`], complete ones by the shelf, what waits for the disk by the writer, tasks by publishers and
 //! [`MAX_IDLE`].
@@ -424,6 +424,7 @@ impl Task {
                     failure = Some(e.to_string());
                 }
             }
+            pack.publish_list().await;
             if pack.disk_has_failed() {
                 failure.get_or_insert_with(|| "the disk has failed".into());
             }
@@ -434,6 +435,9 @@ impl Task {
                     warn!("hls stream {}: {why}", self.stream);
                 }
                 given_up = self.answer(source) == End::GivenUp;
+            }
+            if let Some(pack) = &mut self.pack {
+                pack.publish_list().await;
             }
             if !open {
                 return;

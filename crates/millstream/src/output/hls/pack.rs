@@ -3,8 +3,11 @@
 //! Where a pack goes on, in this order: from the one before it, after a reload; from the playlist on the disk,
 //! as far as its segments are there; from the numbers this process remembers. A stream that has none of these and
 //! may have had some (in memory alone, or with a playlist nobody can read) takes the seconds since 1970: they are
-//! beyond whatever a former process has counted, as long as segments last a second. A stream of the disk without
-//! a playlist is new and begins at 0.
+//! beyond whatever a former process has counted, as long as segments last a second. So does one whose files
+//! `hls_dispose` deletes, playlist and all. Any other stream of the disk without a playlist is new and begins at 0.
+//!
+//! Viewers get a playlist when the disk has it: who was shown a number will not see another segment of that number after
+//! a `kill -9`. But they do not wait for a disk that is slow ([`AHEAD`]).
 
 use std::io;
 use std::path::Path;
@@ -20,8 +23,8 @@ use mill_media::ts::mux::Unfit;
 use mill_packager::action::{Action, Close};
 use mill_packager::hls::{self, FileKind, Keys, Options, Packager, Segment};
 use mill_packager::path::{self, StreamName};
-use mill_packager::playlist::Numbers;
-use tracing::{debug, info, warn};
+use mill_packager::playlist::{Numbers, served};
+use tracing::{debug, error, info, warn};
 
 use super::ts::Ts;
 use super::{Channels, Conf, key_directory};
@@ -40,6 +43,9 @@ pub(super) const MAX_OPEN: usize = 256 << 20;
 
 /// How long a beginning waits for the disk that has the old playlist.
 pub(super) const DISK: Duration = Duration::from_secs(10);
+
+/// How long a playlist waits for the disk before viewers get it. One that has waited in vain is waited for no more.
+const AHEAD: Duration = Duration::from_secs(1);
 
 /// Largest playlist that is read: some days of segments.
 const MAX_PLAYLIST: u64 = 16 << 20;
@@ -70,6 +76,10 @@ pub(super) struct Pack {
     former: Option<Section>,
     /// Without one everything is in memory alone.
     writer: Option<Writer>,
+    /// A playlist on its way to the disk, and its place there.
+    list: Option<(Bytes, u64)>,
+    /// The place of one that has waited in vain.
+    late: u64,
     open: Vec<Bytes>,
     len: usize,
     zone: jiff::tz::TimeZone,
@@ -104,6 +114,8 @@ impl Pack {
             writer: on_disk.then(|| {
                 Writer::start(&shared.disk, tasks, format!("hls stream {stream}"), &shared.figures.failures)
             }),
+            list: None,
+            late: 0,
             open: Vec::new(),
             len: 0,
             zone: zone(conf.utc),
@@ -146,7 +158,9 @@ impl Pack {
         let text = match text {
             Ok(text) => text,
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
-                return recalled.map_or((), |numbers| self.packager.start_at(numbers));
+                let disposes = self.conf.vhost.hls.dispose > Duration::ZERO;
+                let numbers = recalled.or_else(|| disposes.then(by_the_clock));
+                return numbers.map_or((), |numbers| self.packager.start_at(numbers));
             }
             Err(e) => {
                 warn!(
@@ -163,17 +177,20 @@ impl Pack {
         let numbers = self.packager.numbers();
         if let Some(recalled) = recalled.filter(|recalled| recalled.sequence > numbers.sequence) {
             // The disk was not taking files.
+            self.packager.give_up();
             return self.packager.start_at(recalled);
         }
-        let files: Vec<(FileKind, String)> =
-            self.packager.files().map(|(kind, file)| (kind, file.to_owned())).collect();
-        let looked_for = files.clone();
-        let all_there =
-            self.shared.disk.run(move || Ok(looked_for.iter().all(|(_, file)| Path::new(file).is_file())));
-        if files.is_empty() || !all_there.await.unwrap_or(false) {
+        let (files, retired) = (owned(self.packager.files()), owned(self.packager.retired_files()));
+        let look = move || {
+            let is_there = |(_, file): &(FileKind, String)| Path::new(file).is_file();
+            let are_listed = !files.is_empty() && files.iter().all(is_there);
+            Ok(are_listed.then(|| files.into_iter().chain(retired.into_iter().filter(is_there)).collect()))
+        };
+        let found: Option<Vec<_>> = self.shared.disk.run(look).await.unwrap_or(None);
+        let Some(files) = found else {
             info!("hls stream {stream}: segments of the old playlist are gone, their numbers go on");
-            return self.packager.start_at(numbers);
-        }
+            return self.packager.give_up();
+        };
         info!("hls stream {stream}: goes on with segment {}", numbers.sequence);
         for (kind, file) in files {
             let body = Body::Disk(Path::new(&file).into());
@@ -183,8 +200,7 @@ impl Pack {
             };
             let _ = self.put(&file, kind, body);
         }
-        let playlist = self.packager.playlist_path().to_owned();
-        let _ = self.put(&playlist, PLAYLIST, Body::Memory(text.into()));
+        self.show_list(&text.into());
     }
 
     /// Takes a frame; on an error it is left out.
@@ -218,7 +234,7 @@ impl Pack {
                 self.remove(path);
             }
         }
-        (self.open, self.len) = (Vec::new(), 0);
+        (self.open, self.len, self.list) = (Vec::new(), 0, None);
     }
 
     /// Waits for the disk; files in memory go.
@@ -260,18 +276,40 @@ impl Pack {
                 std::mem::take(&mut self.open).iter().for_each(|bytes| content.extend_from_slice(bytes));
                 self.keep(&to, SEGMENT, content.into())?;
             }
-            Action::Replace { path, content } => {
-                let is_playlist = path == self.packager.playlist_path();
-                self.keep(&path, if is_playlist { PLAYLIST } else { KEY }, content)?;
-                if is_playlist {
-                    self.former = None;
-                }
+            Action::Replace { path, content } if path == self.packager.playlist_path() => {
+                let job = Job::Write { path, content: content.clone() };
+                let place = self.writer.as_ref().map_or(0, |writer| writer.push(job));
+                self.list = Some((content, place));
             }
+            Action::Replace { path, content } => self.keep(&path, KEY, content)?,
             Action::Remove { path } => self.remove(path),
             Action::Segment(segment) => self.tell(segment, source),
             other => debug_assert!(false, "{other:?} is not of HLS"),
         }
         Ok(())
+    }
+
+    /// Viewers get the newest playlist, when the disk has it.
+    pub(super) async fn publish_list(&mut self) {
+        let Some((text, place)) = self.list.take() else { return };
+        if let Some(writer) = self.writer.as_ref().filter(|writer| writer.is_over(self.late))
+            && tokio::time::timeout(AHEAD, writer.until_over(place)).await.is_err()
+        {
+            self.late = place;
+        }
+        self.show_list(&text);
+    }
+
+    fn show_list(&mut self, text: &Bytes) {
+        let path = self.packager.playlist_path().to_owned();
+        let mut shown = self.put(&path, PLAYLIST, Body::Memory(served(text)));
+        if shown.is_err() && self.writer.is_some() {
+            shown = self.put(&path, PLAYLIST, Body::Disk(Path::new(&path).into()));
+        }
+        if let Err(e) = shown {
+            error!("hls stream {}: {path}: {e}", self.show.stream);
+        }
+        self.former = None;
     }
 
     /// Puts a file where it is served from, and in line for the disk.
@@ -329,7 +367,7 @@ impl Pack {
         let (shared, vhost) = (self.shared.clone(), self.conf.vhost.clone());
         let tell = move || shared.hooks.segmented(&vhost, &event, &shared.sessions);
         match &self.writer {
-            Some(writer) => writer.push(Job::Tell(Box::new(tell))),
+            Some(writer) => _ = writer.push(Job::Tell(Box::new(tell))),
             None => tell(),
         }
     }
@@ -386,6 +424,10 @@ fn options(conf: &Conf) -> Options {
         video: hls.vcodec != "vn",
         keys: hls.keys.then(keys),
     }
+}
+
+fn owned<'a>(files: impl Iterator<Item = (FileKind, &'a str)>) -> Vec<(FileKind, String)> {
+    files.map(|(kind, file)| (kind, file.to_owned())).collect()
 }
 
 /// Numbers beyond those of any process before.

@@ -11,7 +11,7 @@ pub(super) struct Ts {
     muxer: mux::Muxer,
     /// Sound is timed by its samples alone.
     counted: bool,
-    /// What a header said that cannot be carried; told with the next frame.
+    /// What a header said that cannot be carried; told with the next frame that cannot be carried.
     unfit: Option<Unfit>,
 }
 
@@ -44,9 +44,14 @@ impl Muxer for Ts {
         self.muxer.write_tables(out);
     }
 
-    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<(), Unfit> {
+    fn write(&mut self, frame: &Frame, out: &mut BytesMut) -> Result<bool, Unfit> {
+        let before = out.len();
         self.muxer.write(frame, out)?;
-        self.unfit.take().map_or(Ok(()), Err)
+        // Nothing is held back.
+        if out.len() > before {
+            return Ok(true);
+        }
+        self.unfit.take().map_or(Ok(false), Err)
     }
 
     fn end(&mut self, _: &mut BytesMut) {}

@@ -10,6 +10,7 @@ pub(crate) mod beat;
 pub(crate) mod browser;
 pub(crate) mod client;
 pub(crate) mod daemon;
+pub(crate) mod disk;
 pub(crate) mod ffmpeg;
 pub(crate) mod http;
 pub(crate) mod media;

@@ -61,6 +61,8 @@ impl Playlist {
                     let seconds: f64 = seconds.parse().unwrap();
                     duration = Some((seconds * 1000.0).round() as i64);
                 }
+                // Ours, on the disk, about files that are to be deleted.
+                "#LEFT" => {}
                 _ => {
                     assert!(!line.is_empty() && !line.starts_with('#'), "{line:?} in {text}");
                     playlist.segments.push(Segment {
