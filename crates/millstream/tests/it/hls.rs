@@ -440,7 +440,7 @@ fn a_kill_in_the_middle_takes_no_number_back() {
         firsts.push(begun);
         server.kill();
         server.start_again();
-        if noise.next() % 2 == 0 {
+        if noise.next().is_multiple_of(2) {
             let list = Playlist::get(&server, LIST).expect("the disk has it");
             list.assert_follows(last.as_ref().unwrap());
         }

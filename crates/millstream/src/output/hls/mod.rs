@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A task begins with the first publish of its stream and outlives it: segments stay where they are, and the
-//! next publish goes on with their numbers. It ends when nobody has published for [`Task::linger`], when HLS is
+//! next publish goes on with their numbers. It ends when nobody has published for [`Task::rest`], when HLS is
 //! switched off, and with the server; what then stands on the disk stays there unless `hls_dispose` deletes it,
 //! and is where the next task goes on, in this run or another ([`pack`]).
 //!
