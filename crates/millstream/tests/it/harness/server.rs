@@ -134,9 +134,10 @@ pub(crate) fn free_port() -> u16 {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = (FIRST + offset.wrapping_add(step) % COUNT) as u16;
         // Servers share ports on purpose, so that a port is in use would go unnoticed between two test
-        // processes. The UDP port of that number says whose it is, as long as this process lives.
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-            && let Ok(claim) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))
+        // processes. The UDP port of that number says whose it is, as long as this process lives. It comes first:
+        // not even for a moment may anybody listen on a port that is another one's.
+        if let Ok(claim) = UdpSocket::bind((Ipv4Addr::LOCALHOST, port))
+            && TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
         {
             CLAIMS.lock().expect("no holder panics").push(claim);
             return port;
@@ -156,8 +157,8 @@ pub(crate) fn free_udp_port() -> u16 {
     for _ in 0..COUNT {
         let step = NEXT.fetch_add(1, Ordering::Relaxed);
         let port = (FIRST + offset.wrapping_add(step) % COUNT) as u16;
-        if UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
-            && let Ok(claim) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+        if let Ok(claim) = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
+            && UdpSocket::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
         {
             CLAIMS.lock().expect("no holder panics").push(claim);
             return port;
