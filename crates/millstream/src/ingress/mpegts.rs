@@ -29,7 +29,7 @@ use super::figures::Here;
 use super::{Entrance, output};
 use crate::log::{self, Throttle};
 use crate::relay::client::Options;
-use crate::relay::push::{Phase, Push};
+use crate::relay::push::Push;
 use crate::relay::target::Target;
 use crate::session::Context;
 
@@ -236,7 +236,7 @@ impl Sender {
             self.headers.push(frame.clone());
         }
         if let Some(push) = &self.push {
-            if push.phase() == Phase::Publishing {
+            if push.is_accepted() {
                 self.retry.1 = BACKOFF.0;
             }
             if push.put(frame.kind, frame.dts as u32, frame.payload.clone()).is_ok() {

@@ -27,7 +27,6 @@ mod feed;
 mod flv;
 pub(crate) mod forward;
 mod introduce;
-#[allow(dead_code, reason = "what stream casters build on")]
 pub(crate) mod push;
 pub(crate) mod target;
 pub(crate) mod uplink;

@@ -8,7 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use mill_media::frame::FrameKind;
@@ -30,24 +30,12 @@ const BATCH: usize = 64 * 1024;
 /// A stream on its way to another server.
 pub(crate) struct Push(Arc<Shared>);
 
-/// What has become of a push.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// The server has not said yes yet; frames wait in line.
-    Connecting,
-    Publishing,
-    Ended,
-}
-
 struct Shared {
     line: Mutex<Line>,
     /// There is something in line, or the handle is gone.
     moved: Notify,
-    /// Frames the server was sent.
-    frames: AtomicU64,
-    /// Bytes it was sent, everything counted.
-    sent: AtomicU64,
-    published: AtomicBool,
+    /// The server has said yes.
+    accepted: AtomicBool,
 }
 
 #[derive(Default)]
@@ -103,11 +91,9 @@ impl Push {
         let shared = Arc::new(Shared {
             line: Mutex::default(),
             moved: Notify::new(),
-            frames: AtomicU64::new(0),
-            sent: AtomicU64::new(0),
-            published: AtomicBool::new(false),
+            accepted: AtomicBool::new(false),
         });
-        let task = Task { shared: shared.clone(), ended: None };
+        let task = Task { shared: shared.clone(), frames: 0, ended: None };
         tasks.spawn(tasks.next_id(), task.run(dialer.clone(), target, options));
         Self(shared)
     }
@@ -127,32 +113,9 @@ impl Push {
         Ok(())
     }
 
-    pub(crate) fn phase(&self) -> Phase {
-        match self.0.line.lock().end {
-            Some(_) => Phase::Ended,
-            None if self.0.published.load(Ordering::Relaxed) => Phase::Publishing,
-            None => Phase::Connecting,
-        }
-    }
-
-    /// Why it has ended, once it has.
-    pub(crate) fn end(&self) -> Option<Arc<Error>> {
-        self.0.line.lock().end.clone()
-    }
-
-    /// Frames sent, headers included.
-    pub(crate) fn frames(&self) -> u64 {
-        self.0.frames.load(Ordering::Relaxed)
-    }
-
-    /// Bytes sent, everything counted.
-    pub(crate) fn sent(&self) -> u64 {
-        self.0.sent.load(Ordering::Relaxed)
-    }
-
-    /// Frames left out because the server was too slow to take them.
-    pub(crate) fn missed(&self) -> u64 {
-        self.0.line.lock().missed
+    /// The server has said yes; until then frames wait in line.
+    pub(crate) fn is_accepted(&self) -> bool {
+        self.0.accepted.load(Ordering::Relaxed)
     }
 }
 
@@ -166,6 +129,8 @@ impl Drop for Push {
 /// The sending side.
 struct Task {
     shared: Arc<Shared>,
+    /// Frames the server was sent, headers included.
+    frames: u64,
     ended: Option<Error>,
 }
 
@@ -183,11 +148,12 @@ impl Task {
                 return;
             }
         };
-        self.shared.published.store(true, Ordering::Relaxed);
+        self.shared.accepted.store(true, Ordering::Relaxed);
         info!("push to {target} begins");
         match self.send(outgoing).await {
             Ok(()) => {
-                info!("push to {target} is over, {} frames sent", self.shared.frames.load(Ordering::Relaxed))
+                let missed = self.shared.line.lock().missed;
+                info!("push to {target} is over, {} frames sent, {missed} left out", self.frames);
             }
             Err(e) => {
                 warn!("push to {target}: {e}");
@@ -197,12 +163,11 @@ impl Task {
     }
 
     /// Sends until the handle is gone and the line empty.
-    async fn send(&self, mut outgoing: Outgoing) -> Result<(), Error> {
+    async fn send(&mut self, mut outgoing: Outgoing) -> Result<(), Error> {
         loop {
             let closing = self.fill(&mut outgoing);
             if outgoing.unsent() > 0 {
                 outgoing.flush().await?;
-                self.shared.sent.store(outgoing.sent(), Ordering::Relaxed);
                 if !closing {
                     continue;
                 }
@@ -222,14 +187,14 @@ impl Task {
     }
 
     /// Takes a batch from the line; whether the handle is gone.
-    fn fill(&self, outgoing: &mut Outgoing) -> bool {
+    fn fill(&mut self, outgoing: &mut Outgoing) -> bool {
         let mut line = self.shared.line.lock();
         while outgoing.unsent() < BATCH
             && let Some((kind, timestamp, payload)) = line.frames.pop_front()
         {
             line.bytes -= payload.len();
             outgoing.put(kind, timestamp, &payload);
-            self.shared.frames.fetch_add(1, Ordering::Relaxed);
+            self.frames += 1;
         }
         line.closing
     }
@@ -245,11 +210,8 @@ impl Task {
 impl Drop for Task {
     fn drop(&mut self) {
         let mut line = self.shared.line.lock();
-        *line = Line {
-            missed: line.missed,
-            end: Some(Arc::new(self.ended.take().unwrap_or(Error::Closed))),
-            ..Line::default()
-        };
+        let end = Some(Arc::new(self.ended.take().unwrap_or(Error::Closed)));
+        *line = Line { end, ..Line::default() };
     }
 }
 

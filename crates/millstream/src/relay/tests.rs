@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 
 use super::client::{Error, Incoming, MAX_REDIRECTS, Options, Outgoing};
 use super::dial::Dialer;
-use super::push::{Phase, Push};
+use super::push::Push;
 use super::target::Target;
 use crate::tasks::Tasks;
 
@@ -135,7 +135,7 @@ async fn a_push_sends_what_it_is_given_and_takes_leave() {
         assert_eq!((message.message_type, message.timestamp), (kind.tag_type(), timestamp));
         assert_eq!(message.payload, payload);
     }
-    assert_eq!((push.phase(), push.frames(), push.missed()), (Phase::Publishing, 3, 0));
+    assert!(push.is_accepted());
     push.put(FrameKind::Audio, 42, Bytes::from_static(&[0xaf, 1, 10])).unwrap();
     drop(push);
     assert_eq!(in_time(taken.recv()).await.unwrap().timestamp, 42, "what was in line is sent");
@@ -146,13 +146,16 @@ async fn a_push_sends_what_it_is_given_and_takes_leave() {
 async fn a_push_that_ended_says_why() {
     let fake = Fake::new(|socket| answer(socket, Answer::Refuse)).await;
     let push = Push::start(&fake.tasks, &dialer(), fake.target(), patient());
-    in_time(async {
-        while push.phase() != Phase::Ended {
-            tokio::task::yield_now().await;
+    let end = in_time(async {
+        loop {
+            match push.put(FrameKind::Audio, 0, Bytes::from_static(&[0xaf, 1])) {
+                Ok(()) => tokio::task::yield_now().await,
+                Err(end) => return end,
+            }
         }
     })
     .await;
-    let end = push.put(FrameKind::Audio, 0, Bytes::from_static(&[0xaf, 1])).unwrap_err();
+    assert!(!push.is_accepted());
     assert!(matches!(&*end, Error::Refused(status) if status.description == "busy"), "{end}");
 }
 
