@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
@@ -15,7 +16,10 @@ use mill_rtmp::command::Command;
 use mill_rtmp::message::types;
 use mill_rtmp::{handshake, url};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+
+use crate::relay::client;
+use crate::relay::dial::{Dialer, Transport};
+use crate::relay::target::Server;
 
 /// A test takes little more than six seconds.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -31,6 +35,8 @@ const CHUNK_SIZE: usize = 128;
 pub(crate) enum Error {
     #[error("{0}")]
     Rtmp(#[from] mill_rtmp::Error),
+    #[error("{0}")]
+    Connect(#[from] client::Error),
     #[error("{0}")]
     Io(#[from] io::Error),
     #[error("the server has closed the connection: does the vhost have `bandcheck`, and is the key right?")]
@@ -71,20 +77,19 @@ impl fmt::Display for Rate {
     }
 }
 
-/// Does the test with the server that `url` names: `rtmp://host[:port]/app?key=K&vhost=V`.
+/// Does the test with the server that `url` names: `rtmp://host[:port]/app?key=K&vhost=V`, or `rtmps`.
 pub(crate) async fn run(url: &str) -> Result<Report, Error> {
     let target = url::resolve(url, "")?;
     let test = async {
-        let host = target.host.trim_start_matches('[').trim_end_matches(']');
-        let socket = TcpStream::connect((host, target.port)).await?;
-        socket.set_nodelay(true)?;
-        Test::new(socket).run(url, &target.app).await
+        let dialer = Dialer::new(u64::from(std::process::id()));
+        let line = dialer.connect(&Server::of(&target), Path::new(""), LIMIT).await?;
+        Test::new(line).run(url, &target.app).await
     };
     tokio::time::timeout(LIMIT, test).await.unwrap_or(Err(Error::Timeout))
 }
 
 struct Test {
-    socket: TcpStream,
+    line: Transport,
     reader: Reader,
     input: BytesMut,
     output: BytesMut,
@@ -98,9 +103,9 @@ struct Test {
 }
 
 impl Test {
-    fn new(socket: TcpStream) -> Self {
+    fn new(line: Transport) -> Self {
         Self {
-            socket,
+            line,
             reader: Reader::new(Limits::TEST),
             input: BytesMut::new(),
             output: BytesMut::new(),
@@ -122,8 +127,8 @@ impl Test {
                 if message.message_type == types::COMMAND {
                     let command = Command::parse(&message.payload)?;
                     if self.handle(&command)? {
-                        self.socket.write_all(&self.output).await?;
-                        self.socket.shutdown().await?;
+                        self.line.write_all(&self.output).await?;
+                        self.line.shutdown().await?;
                         return Ok(self.report);
                     }
                 }
@@ -133,19 +138,16 @@ impl Test {
                 // On a line that never holds us up nothing else would let us hear that it is enough.
                 tokio::task::yield_now().await;
             }
-            let (mut reader, writer) = self.socket.split();
+            let (mut reader, mut writer) = tokio::io::split(&mut self.line);
             tokio::select! {
                 read = reader.read_buf(&mut self.input) => match read? {
                     0 => return Err(Error::Closed),
                     n => self.received += n as u64,
                 },
-                ready = writer.writable(), if !self.output.is_empty() => {
-                    ready?;
-                    match writer.try_write(&self.output) {
-                        Ok(n) => self.output.advance(n),
-                        Err(e) if e.kind() == io::ErrorKind::WouldBlock => {}
-                        Err(e) => return Err(e.into()),
-                    }
+                written = writer.write(&self.output), if !self.output.is_empty() => {
+                    self.output.advance(written?);
+                    // What TLS has taken may lie there still.
+                    writer.flush().await?;
                 }
             }
         }
@@ -154,8 +156,9 @@ impl Test {
     async fn shake_hands(&mut self) -> Result<(), Error> {
         let mut handshake = handshake::Client::new(u64::from(std::process::id()));
         while !handshake.handle_input(&mut self.input, &mut self.output)? {
-            self.socket.write_all(&self.output.split()).await?;
-            if self.socket.read_buf(&mut self.input).await? == 0 {
+            self.line.write_all(&self.output.split()).await?;
+            self.line.flush().await?;
+            if self.line.read_buf(&mut self.input).await? == 0 {
                 return Err(Error::Closed);
             }
         }

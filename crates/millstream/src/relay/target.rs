@@ -31,7 +31,8 @@ impl Server {
         Self::parse(&format!("{text}:{port}")).or_else(|_| Self::parse(text))
     }
 
-    fn of(target: &url::Target) -> Self {
+    /// The server of a URL.
+    pub(crate) fn of(target: &url::Target) -> Self {
         let host = target.host.trim_start_matches('[').trim_end_matches(']').to_owned();
         Self { host, port: target.port, tls: target.schema == "rtmps" }
     }
