@@ -1,7 +1,8 @@
 //! `cargo xtask cluster`: three origins and three edges of ours on this machine, under load, while origins are killed.
 //!
 //! Publishers connect to the edges, which bring their streams to the origins; viewers watch at the next edge, which
-//! gets them from there. Every stream so crosses two edges and an origin. Each [`KILL`] an origin is killed and
+//! gets them from there. Every stream so crosses two edges and an origin. First comes what one server more costs a
+//! viewer in delay. Each [`KILL`] an origin is killed and
 //! started again. `bench/loadgen` publishes, watches and counts viewers that got nothing for three seconds. Then
 //! comes the same in short rounds, and what each edge holds after them: descriptors, threads, memory.
 
@@ -52,6 +53,7 @@ pub(crate) fn run(words: &[String]) -> Outcome {
 
     let held =
         |servers: &[Server]| servers[3..].iter().map(Server::held).collect::<Vec<String>>().join(" · ");
+    hop(&places.loadgen, &media)?;
     println!("edges at the start: {}", held(&servers));
     let running = load(options.streams / 3, options.viewers / 3, options.seconds, "show")?;
     let end = Instant::now() + Duration::from_secs(options.seconds);
@@ -73,6 +75,19 @@ pub(crate) fn run(words: &[String]) -> Outcome {
             wait(Instant::now() + Duration::from_secs(4));
             println!("edges after {round} rounds: {}", held(&servers));
         }
+    }
+    Ok(())
+}
+
+/// What one server more on the way costs: the delay from a publisher at an origin to a viewer there, and to one at an edge.
+fn hop(loadgen: &Path, media: &Path) -> Outcome {
+    let url = |port: u16| format!("rtmp://127.0.0.1:{port}/live/hop");
+    for (who, port) in [("the origin", FIRST_PORT), ("an edge", FIRST_PORT + 3)] {
+        let (from, to, file) = (url(FIRST_PORT), url(port), media.display());
+        let words = format!("latency --publish-url {from} --url {to} --file {file}");
+        let out = command(&loadgen.to_string_lossy(), &words.split(' ').collect::<Vec<_>>()).output();
+        let out = out.map_err(|e| format!("{}: {e}", loadgen.display()))?;
+        println!("delay to a viewer at {who}: {}", String::from_utf8_lossy(&out.stdout).trim());
     }
     Ok(())
 }
