@@ -268,6 +268,15 @@ impl Lane {
         inner.barren = false;
     }
 
+    /// Nothing is to be expected: who waits for the first media comes to an end at once, if the format has one.
+    pub(crate) fn dismiss(&self) {
+        if self.format.finish().is_some() {
+            let mut inner = self.inner.lock();
+            let over = inner.over();
+            inner.opening = Some(over);
+        }
+    }
+
     pub(crate) fn wake(&self) {
         for mark in &self.inner.lock().readers {
             mark.moved.notify_one();

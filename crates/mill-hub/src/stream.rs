@@ -249,6 +249,18 @@ impl Stream {
         self.inner.lock().live
     }
 
+    /// Lets those go who wait for a publisher: there will be none. They end as with a publish, whole but without
+    /// media; formats whose viewers outlast a publish go on waiting. Nothing happens while somebody publishes.
+    pub fn dismiss(&self) {
+        let inner = self.inner.lock();
+        if !inner.live {
+            for lane in inner.lanes() {
+                lane.dismiss();
+                lane.wake();
+            }
+        }
+    }
+
     /// Viewers in all formats, those who wait for a publisher included.
     pub fn viewers(&self) -> usize {
         self.viewers.load(Ordering::Relaxed)

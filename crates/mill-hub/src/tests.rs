@@ -1118,6 +1118,28 @@ mod wake {
         assert_eq!(closing.format().finish(), Some(Bytes::from_static(b"bye")));
         assert_eq!(lane(&hub).format().finish(), None);
     }
+
+    #[test]
+    fn who_waits_in_vain_reaches_an_end() {
+        let hub = Hub::default();
+        let watch = hub.watch(&id("s"));
+        let reader = watch.stream().lane(Arc::new(Letters { variant: 1, finish: Some("bye") })).reader();
+        let since = reader.next();
+        assert!(reader.join(None).is_none());
+        watch.stream().dismiss();
+        assert!(has_news(&reader));
+        let (join, _) = reader.join(Some(since)).unwrap();
+        let mut out = vec![];
+        reader.flush(join.next, None, &mut out).unwrap();
+        assert!(out.len() == 1 && out[0].end, "{out:?}");
+        // Who comes later waits, and is served; somebody who publishes is not disturbed.
+        assert!(reader.join(None).is_none());
+        let since = reader.next();
+        let mut publisher = publish(&hub, as_published());
+        push(&mut publisher, &[(Keyframe, 0, "k")]);
+        watch.stream().dismiss();
+        assert_eq!(flushed(&reader, reader.join(Some(since)).unwrap().0.next), "K0=k ");
+    }
 }
 
 mod anything {

@@ -29,7 +29,7 @@ pub(super) enum At {
 pub(super) struct Course {
     pub(super) at: At,
     /// Number of the next batch when there was nothing to begin with yet.
-    waits_since: Option<u64>,
+    pub(super) waits_since: Option<u64>,
     /// Bytes that go out before the next batch: greeting, headers, the rest of a batch begun. Its first
     /// piece may be partly written; all pieces end between two messages.
     queue: VecDeque<Bytes>,

@@ -78,7 +78,9 @@ impl Solo {
             }
             self.reader.set_floor(match self.course.at {
                 At::Batch(next) => next,
-                At::Waiting | At::Over => u64::MAX,
+                // A publish may begin and end before the next look.
+                At::Waiting => self.course.waits_since.unwrap_or(u64::MAX),
+                At::Over => u64::MAX,
             });
             if !self.course.is_idle() {
                 timeout(WRITE_TIMEOUT, self.write(&mut writer, traffic)).await??;

@@ -204,6 +204,9 @@ impl Pull {
                     );
                 }
             }
+            if !matches!(end, End::Deserted) {
+                self.stream.dismiss();
+            }
             break;
         }
         let _ = tell.send(true);

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_rustls::server::TlsStream;
 use tracing::{debug, info};
 
@@ -132,7 +132,7 @@ pub(super) async fn serve(ctx: Arc<Context>, request: Request, socket: TcpStream
     let ended = tokio::select! {
         ended = seat.ended() => ended,
         () = until_gone(&reader) => Ended::Failed,
-        () = viewing.supply.lost() => Ended::Stream,
+        () = hopeless(&viewing.supply) => Ended::Failed,
     };
     report(&ctx, ended, traffic.sent(), seat.skips());
 }
@@ -186,7 +186,7 @@ async fn deliver(ctx: &Context, viewing: Viewing, stream: impl AsyncRead + Async
     let ended = tokio::select! {
         ended = ctx.fanout.deliver(lane.clone(), writer, greeting, *pace, traffic, &skips) => ended,
         () = until_silent(&mut reader) => Ended::Failed,
-        () = viewing.supply.lost() => Ended::Stream,
+        () = hopeless(&viewing.supply) => Ended::Failed,
     };
     report(ctx, ended, traffic.sent(), skips.into_inner());
 }
@@ -274,6 +274,12 @@ fn head_of(status: &str, headers: &str, cors: bool) -> Bytes {
     }
     head.push_str("\r\n");
     head.into()
+}
+
+/// Resolves when a stream will not come and the viewer has had the time to be told: its lane has come to an end.
+async fn hopeless(supply: &Supply) {
+    supply.lost().await;
+    sleep(WRITE_TIMEOUT).await;
 }
 
 /// Resolves when the peer has closed, or talks.
