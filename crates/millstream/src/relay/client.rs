@@ -48,6 +48,9 @@ pub(crate) enum Error {
     Tls(io::Error),
     #[error("{phase} not finished within {limit:?}")]
     Timeout { phase: &'static str, limit: Duration },
+    /// It is there, and has nothing of the stream.
+    #[error("no media for {0:?}")]
+    Silent(Duration),
     #[error("{0}")]
     Protocol(mill_rtmp::Error),
     #[error("the server refuses: {} {}", .0.code, .0.description)]
@@ -77,7 +80,7 @@ impl Error {
         match self {
             Self::Name(_) => 1066,
             Self::Connect(_) | Self::Tls(_) | Self::Timeout { phase: "connect" | "name look-up", .. } => 1018,
-            Self::Timeout { .. } => 1011,
+            Self::Timeout { .. } | Self::Silent(_) => 1011,
             Self::Protocol(e) => e.code(),
             Self::Refused(_) | Self::Closed | Self::Broken(_) => 1007,
             Self::Redirected(_) | Self::Redirects => 2997,
@@ -177,8 +180,8 @@ impl Incoming {
     }
 
     /// See [`Transport::watch_line`].
-    pub(crate) fn watch_line(&self) -> io::Result<()> {
-        self.0.transport.watch_line()
+    pub(crate) fn watch_line(&self, patience: Duration) -> io::Result<()> {
+        self.0.transport.watch_line(patience)
     }
 
     /// Address of the server.
@@ -268,6 +271,11 @@ impl Outgoing {
         };
         // Whoever leaves does not care.
         let _ = tokio::time::timeout(LEAVE, leave).await;
+    }
+
+    /// See [`Transport::watch_line`].
+    pub(crate) fn watch_line(&self, patience: Duration) -> io::Result<()> {
+        self.0.transport.watch_line(patience)
     }
 
     /// Address of the server.

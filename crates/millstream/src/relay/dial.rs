@@ -37,6 +37,9 @@ const MAX_ADDRESSES: usize = 4;
 /// The shortest time the kernel lets pass between two looks at a silent line.
 const SILENCE: Duration = Duration::from_secs(1);
 
+/// How long the line of a stream that comes in may be dead.
+pub(super) const LISTENING: Duration = Duration::from_millis(1500);
+
 /// Makes connections. One per server.
 pub(crate) struct Dialer {
     lookups: Arc<Semaphore>,
@@ -178,9 +181,10 @@ pub(crate) enum Transport {
 }
 
 impl Transport {
-    /// Notices soon that the other side has vanished without a word, for who only listens: it is asked for a sign of
-    /// life after [`SILENCE`], and gone if it gives none in the same time again.
-    pub(crate) fn watch_line(&self) -> io::Result<()> {
+    /// Notices soon that the other side has vanished without a word: it is gone when it has confirmed nothing of what it
+    /// was sent for `patience`, or taken nothing. For who only listens, it is asked for a sign of life after
+    /// [`SILENCE`].
+    pub(crate) fn watch_line(&self, patience: Duration) -> io::Result<()> {
         let socket = match self {
             Self::Plain(socket) => socket,
             Self::Tls(stream) => stream.get_ref().0,
@@ -188,7 +192,7 @@ impl Transport {
         let socket = SockRef::from(socket);
         let keepalive = TcpKeepalive::new().with_time(SILENCE).with_interval(SILENCE).with_retries(2);
         socket.set_tcp_keepalive(&keepalive)?;
-        socket.set_tcp_user_timeout(Some(SILENCE * 3 / 2))
+        socket.set_tcp_user_timeout(Some(patience))
     }
 
     /// Address of the other side.

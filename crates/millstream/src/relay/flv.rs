@@ -14,7 +14,7 @@ use mill_media::flv::demux::{Demuxer, Tag};
 use tokio::time::timeout;
 
 use super::client::{Error, MAX_REDIRECTS, Options};
-use super::dial::Dialer;
+use super::dial::{Dialer, LISTENING};
 use super::target::Server;
 use super::web::{self, Connection, broken};
 
@@ -58,7 +58,7 @@ impl FlvStream {
         options: &Options,
     ) -> Result<Result<Self, Location>, Error> {
         let transport = dialer.connect(server, &options.ca, options.connect).await?;
-        transport.watch_line().map_err(Error::Connect)?;
+        transport.watch_line(LISTENING).map_err(Error::Connect)?;
         let peer = transport.peer_addr().map_err(Error::Connect)?;
         let limit = options.begin;
         let (response, connection) = timeout(limit, web::ask(transport, Method::GET, server, path, via))

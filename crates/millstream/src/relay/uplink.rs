@@ -35,6 +35,10 @@ const CONNECT: Duration = Duration::from_secs(3);
 /// For its yes.
 const BEGIN: Duration = Duration::from_secs(5);
 
+/// An origin that confirms or takes nothing for so long is gone, whatever the line looks like: viewers behind it have
+/// no picture. Longer than for streams that come in, because another connection begins with the whole GOP again.
+const LINE: Duration = Duration::from_secs(2);
+
 /// A connection that has lasted so long counts as an origin that takes the stream; one that says yes and closes
 /// does not.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -157,6 +161,7 @@ impl Uplink {
     async fn reach(&mut self, server: Server, dialer: &Dialer, options: &Options) -> Result<Outgoing, Error> {
         self.target = Target::new(server, &self.vhost, &self.stream.app, &self.stream.name, &self.param);
         let opened = Outgoing::open(dialer, &self.target, options).await;
+        let opened = opened.and_then(|out| out.watch_line(LINE).map(|()| out).map_err(Error::Connect));
         match &opened {
             Ok(_) => {
                 self.connected = Instant::now();

@@ -9,9 +9,10 @@
 //! of the stream here: it claims the name when the first frame has come and keeps it while it changes origins, so
 //! viewers stay connected, on one timeline (the hub's correction), and outputs go on. Callbacks of publishers do not
 //! hear of it. It asks one origin after the other without waiting for the answers ([`origins`]), and the first that
-//! sends sound or pictures is the source until it fails or is silent for longer than its patience; then all are asked
-//! again, that one last. It ends when nobody has watched for `pull_linger`, or when no origin has given anything for
-//! `pull_give_up`: then [`Supply::lost`] tells the viewers, who are sent away.
+//! sends sound or pictures is the source until it fails or somebody else is faster when it is quiet: after [`QUIET`]
+//! the others are asked too, and after [`SILENT`] more it is itself asked anew. It ends when nobody has watched for
+//! `pull_linger`, or when no origin has given anything for `pull_give_up`: then [`Supply::lost`] tells the viewers, who
+//! are sent away.
 //!
 //! The table has the pull of each stream; a pull takes itself out under its lock, when it sees there that nobody
 //! watches, so a newcomer finds either a pull that will see it or none. A task that is cut off takes itself out too.
@@ -52,14 +53,18 @@ use keep::Kept;
 use origins::{Origins, Roster};
 use upstream::{Upstream, Wanted};
 
-/// A source that sends nothing for so long has failed; SRS's time.
+/// When a source has sent nothing for so long the others are asked too: it may hang, or have lost the publisher to
+/// one of them.
+const QUIET: Duration = Duration::from_secs(1);
+
+/// Where that happens again and again it is the publisher who rests, and asking anew brings the same frames again: each
+/// time the patience is doubled, up to this.
+const MAX_QUIET: Duration = Duration::from_secs(40);
+
+/// A source that is quiet has failed after so much longer; SRS's time.
 const SILENT: Duration = Duration::from_secs(5);
 
-/// One after the other that is silent right after its first frames gets twice the patience, up to this: it is the
-/// publisher who rests, and asking anew brings the same frames again.
-const MAX_SILENT: Duration = Duration::from_secs(40);
-
-/// A source that has sent for so long is a good one.
+/// A source that has sent for so long is a good one, and its longest gap is usual for the stream.
 const PROVEN: Duration = Duration::from_secs(10);
 
 /// Somebody publishes the stream here, at the edge itself; looked at again after this time.
@@ -128,7 +133,7 @@ impl Edge {
             viewer: viewer.id,
             over_http: request.kind.protocol() == clients::Protocol::Http,
             id,
-            silent: SILENT,
+            quiet: QUIET,
             publish: None,
             left: false,
             ctx: ctx.clone(),
@@ -158,8 +163,8 @@ struct Pull {
     viewer: u64,
     over_http: bool,
     id: u64,
-    /// Patience with a silent source.
-    silent: Duration,
+    /// Patience with a source that sends nothing.
+    quiet: Duration,
     /// The claim of the name, once something has come.
     publish: Option<Publish>,
     /// It is not in the table any more.
@@ -232,6 +237,7 @@ impl Pull {
         let mut deserted = std::pin::pin!(deserted(&stream, linger));
         let mut heard = Instant::now();
         let mut before: Option<Server> = None;
+        let mut quiet: Option<Upstream> = None;
         loop {
             let elsewhere = async {
                 // A publisher of this edge: the origin has it from here.
@@ -249,11 +255,12 @@ impl Pull {
             else {
                 return End::NoEdge;
             };
-            let wanted = Arc::new(self.wanted(&config, vhost));
+            let wanted = Arc::new(self.wanted(vhost));
             let mut roster = self.ctx.edge.origins.roster(&vhost.cluster, wanted.protocol, stream.id());
             if let Some(server) = &before {
                 roster.last(server, Instant::now());
             }
+            let held = quiet.take().filter(|upstream| roster.hold(&upstream.server));
             let give_up = vhost.cluster.give_up;
             let enough = async {
                 match give_up.is_zero() {
@@ -262,25 +269,19 @@ impl Pull {
                 }
             };
             let upstream = tokio::select! {
-                upstream = self.search(roster, &wanted) => upstream,
+                upstream = self.search(roster, &wanted, held) => upstream,
                 () = &mut deserted => return End::Deserted,
                 () = enough => return End::GivenUp(give_up),
             };
-            let server = upstream.server.clone();
-            let end = tokio::select! {
-                end = self.feed(upstream, vhost, &mut heard) => end,
+            before = Some(upstream.server.clone());
+            quiet = tokio::select! {
+                quiet = self.feed(upstream, vhost, &mut heard) => quiet,
                 () = &mut deserted => return End::Deserted,
             };
-            warn!(
-                "edge pull {} from {server} is over, code={}: {end}",
-                admit::stream_url(stream.id()),
-                end.code()
-            );
-            before = Some(server);
         }
     }
 
-    fn wanted(&self, config: &Snapshot, vhost: &Vhost) -> Wanted {
+    fn wanted(&self, vhost: &Vhost) -> Wanted {
         let conf = &vhost.cluster;
         let protocol = match (conf.follow_client, self.over_http) {
             (false, _) => conf.protocol,
@@ -288,10 +289,9 @@ impl Pull {
             (true, false) => Protocol::Rtmp,
         };
         let there = conf.vhost.replace("[vhost]", &self.asked);
-        let introduce = config.vhost(&there).is_none_or(|vhost| vhost.cluster.debug_srs_upnode);
         let StreamId { app, name, .. } = self.stream.id();
         let mark = self.ctx.outputs.forwards.mark(self.stream.id());
-        let mut args = introduction(introduce, self.id);
+        let mut args = introduction(conf.debug_srs_upnode, self.id);
         self.via.tell(&mark, &mut args);
         Wanted {
             protocol,
@@ -305,13 +305,19 @@ impl Pull {
         }
     }
 
-    /// Asks origins until one has the stream.
-    async fn search(&self, mut roster: Roster, wanted: &Arc<Wanted>) -> Upstream {
+    /// Asks origins until one has the stream, or the one that is quiet goes on.
+    async fn search(&self, mut roster: Roster, wanted: &Arc<Wanted>, quiet: Option<Upstream>) -> Upstream {
         type Asked = (Server, Result<Upstream, Error>);
         let mut asked: FuturesUnordered<BoxFuture<'static, Asked>> = FuturesUnordered::new();
         if roster.is_empty() {
             // The configuration names none that can be read.
             return std::future::pending().await;
+        }
+        if let Some(upstream) = quiet {
+            asked.push(Box::pin(async {
+                let server = upstream.server.clone();
+                (server, upstream.go_on(SILENT).await)
+            }));
         }
         loop {
             while let Some(server) = roster.take(Instant::now()) {
@@ -349,46 +355,49 @@ impl Pull {
         }
     }
 
-    /// Hands on what a source sends until it fails.
-    async fn feed(&mut self, mut upstream: Upstream, vhost: &Vhost, heard: &mut Instant) -> Error {
-        let begun = Instant::now();
+    /// Hands on what a source sends until it fails; gives it back if it is only quiet.
+    async fn feed(&mut self, mut upstream: Upstream, vhost: &Vhost, heard: &mut Instant) -> Option<Upstream> {
+        let url = admit::stream_url(self.stream.id());
         let mut tags = std::mem::take(&mut upstream.first);
-        let mut counted = 0;
         let peer = upstream.peer();
-        info!(
-            "edge pull connected, url={}{}, server={}",
-            admit::stream_url(self.stream.id()),
-            Redacted(&self.param),
-            peer.map_or_else(|| upstream.server.to_string(), |peer| peer.to_string())
-        );
+        if !upstream.resumed {
+            let server = peer.map_or_else(|| upstream.server.to_string(), |peer| peer.to_string());
+            info!("edge pull connected, url={url}{}, server={server}", Redacted(&self.param));
+        }
+        *heard = Instant::now();
+        let (mut begun, mut longest) = (*heard, Duration::ZERO);
         loop {
-            *heard = Instant::now();
             if self.publish.is_none() {
                 let ip = peer.map_or(Ipv4Addr::UNSPECIFIED.into(), |peer| peer.ip());
                 self.publish = self.claim(vhost, upstream.kind(), ip);
             }
             let Some(publish) = &mut self.publish else {
-                warn!("edge: somebody else publishes {}", admit::stream_url(self.stream.id()));
+                warn!("edge: somebody else publishes {url}");
                 sleep(BUSY).await;
-                return Error::Closed;
+                return None;
             };
             for tag in tags.drain(..) {
                 publish.intake.take(tag.tag_type, tag.timestamp, tag.body);
             }
             publish.intake.publisher.wake();
-            publish.traffic.add_received((upstream.received() - counted) as usize);
-            counted = upstream.received();
-            if begun.elapsed() > PROVEN {
-                self.silent = SILENT;
-            }
-            match timeout(self.silent, upstream.receive(&mut tags)).await {
+            publish.traffic.add_received(upstream.newly_received() as usize);
+            match timeout(self.quiet, upstream.receive(&mut tags)).await {
                 Ok(Ok(())) => {}
-                Ok(Err(e)) => return e,
-                Err(_) => {
-                    let limit = self.silent;
-                    self.silent = (limit * 2).min(MAX_SILENT);
-                    return Error::Timeout { phase: "the next frame", limit };
+                Ok(Err(e)) => {
+                    warn!("edge pull {url} from {} is over, code={}: {e}", upstream.server, e.code());
+                    return None;
                 }
+                Err(_) => {
+                    debug!("edge pull {url}: nothing from {} for {:?}", upstream.server, self.quiet);
+                    self.quiet = (self.quiet * 2).min(MAX_QUIET);
+                    return Some(upstream);
+                }
+            }
+            longest = longest.max(heard.elapsed());
+            *heard = Instant::now();
+            if begun.elapsed() > PROVEN {
+                self.quiet = (longest * 2).clamp(QUIET, MAX_QUIET);
+                (begun, longest) = (*heard, Duration::ZERO);
             }
         }
     }

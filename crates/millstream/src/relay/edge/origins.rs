@@ -162,6 +162,13 @@ impl Roster {
         }
     }
 
+    /// This one is being asked already; `false` if it is not of this roster any more.
+    pub(super) fn hold(&mut self, server: &Server) -> bool {
+        let Some(entry) = self.0.iter_mut().find(|entry| entry.server == *server) else { return false };
+        entry.due = None;
+        true
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::super::client::{Error, Incoming, MAX_REDIRECTS, Options};
-use super::super::dial::Dialer;
+use super::super::dial::{Dialer, LISTENING};
 use super::super::flv::FlvStream;
 use super::super::target::{Server, Target};
 use crate::clients::Kind;
@@ -79,6 +79,10 @@ pub(super) struct Upstream {
     pub(super) server: Server,
     /// What came before it was clear that it comes.
     pub(super) first: Vec<Tag>,
+    /// It was the source before, and quiet for a while.
+    pub(super) resumed: bool,
+    /// Bytes that were asked for.
+    counted: u64,
     source: Source,
     messages: Vec<Message>,
 }
@@ -114,7 +118,7 @@ impl Upstream {
         for _ in 0..=MAX_REDIRECTS {
             let asked = async {
                 let incoming = Incoming::open(dialer, &target, &options).await?;
-                incoming.watch_line().map_err(Error::Connect)?;
+                incoming.watch_line(LISTENING).map_err(Error::Connect)?;
                 let mut upstream = Self::new(server, Source::Rtmp(Box::new(incoming)));
                 upstream.begin().await.map(|()| upstream)
             };
@@ -130,7 +134,16 @@ impl Upstream {
     }
 
     fn new(server: &Server, source: Source) -> Self {
-        Self { server: server.clone(), first: Vec::new(), source, messages: Vec::new() }
+        let (first, messages) = (Vec::new(), Vec::new());
+        Self { server: server.clone(), first, resumed: false, counted: 0, source, messages }
+    }
+
+    /// Waits for a source that has been quiet; comes back with what it sends then.
+    pub(super) async fn go_on(mut self, limit: Duration) -> Result<Self, Error> {
+        let mut tags = Vec::new();
+        timeout(limit, self.receive(&mut tags)).await.map_err(|_| Error::Silent(limit))??;
+        (self.first, self.resumed) = (tags, true);
+        Ok(self)
     }
 
     /// Waits for the first sound or pictures.
@@ -148,7 +161,7 @@ impl Upstream {
                 }
             }
         };
-        timeout(FIRST, media).await.map_err(|_| Error::Timeout { phase: "first frame", limit: FIRST })??;
+        timeout(FIRST, media).await.map_err(|_| Error::Silent(FIRST))??;
         self.first = first;
         Ok(())
     }
@@ -166,11 +179,17 @@ impl Upstream {
     }
 
     /// Bytes that have come.
-    pub(super) fn received(&self) -> u64 {
+    fn received(&self) -> u64 {
         match &self.source {
             Source::Rtmp(incoming) => incoming.received(),
             Source::Flv(stream) => stream.received(),
         }
+    }
+
+    /// Bytes that have come since this was asked the last time.
+    pub(super) fn newly_received(&mut self) -> u64 {
+        let received = self.received();
+        received - std::mem::replace(&mut self.counted, received)
     }
 
     /// What we are to the origin.
