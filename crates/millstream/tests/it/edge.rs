@@ -2,12 +2,13 @@
 
 use crate::harness::api;
 use crate::harness::backend::{Answer, Backend};
-use crate::harness::client::{Player, Publisher};
+use crate::harness::client::{Guest, Player, Publisher};
 use crate::harness::ffmpeg::{probe, publish_both};
-use crate::harness::http::Http;
+use crate::harness::http::{End, Http};
 use crate::harness::media::{FlvViewer, Receive, Viewer, aac, avc, avc_header, kind, serial};
-use crate::harness::server::{Conf, Server, free_port, moved, shipped};
-use crate::harness::target::{Came, Target};
+use crate::harness::server::{Conf, Server, free_port, local, moved, shipped};
+use crate::harness::target::{Came, Does, Target};
+use crate::harness::tls::Pair;
 use crate::harness::{SOON, pause, wait_until};
 use mill_media::flv::demux::Tag;
 use mill_media::frame::FrameKind;
@@ -52,7 +53,7 @@ fn send(publisher: &mut Publisher, serials: std::ops::Range<u32>) {
     }
 }
 
-/// Somebody who accepts connections and does nothing but this with them.
+/// Somebody who accepts connections and, once spoken to, does nothing but this with them.
 fn stranger(says: &'static [u8]) -> String {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let address = listener.local_addr().unwrap().to_string();
@@ -60,8 +61,8 @@ fn stranger(says: &'static [u8]) -> String {
         for socket in listener.incoming() {
             let Ok(mut socket) = socket else { return };
             std::thread::spawn(move || {
-                let _ = socket.write_all(says);
                 let mut taken = [0; 4096];
+                let _ = socket.read(&mut taken).and_then(|_| socket.write_all(says));
                 while matches!(socket.read(&mut taken), Ok(n) if n > 0) {}
             });
         }
@@ -226,14 +227,60 @@ fn viewers_of_streams_that_nobody_has_are_sent_away() {
     let mut viewer = FlvViewer::open(&edge, "/live/s.flv");
     let mut player = Player::start(&edge, "live/s");
     assert!(player.is_closed(SOON));
-    let (tags, _) = viewer.rest();
-    assert!(tags.is_empty());
+    let (tags, end) = viewer.rest();
+    assert_eq!((tags.len(), end), (0, End::FinalChunk), "a proper end");
     wait_until("the log says why", SOON, || {
         let log = edge.log();
         log.contains("no origin has given anything of /live/s for 1s")
             && log.contains("code=2048 : no origin has the stream")
     });
     assert!(api::clients(&edge).is_empty());
+}
+
+#[test]
+fn viewers_over_http_have_a_proper_end_whatever_they_watch() {
+    for (format, pair) in [("ts", None), ("flv", Some(Pair::new()))] {
+        let mut origin = origin();
+        let _publisher = Publisher::live(&origin, "live/s");
+        let cluster =
+            format!("cluster {{ mode remote; origin {}; pull_linger 600; pull_give_up 1; }}", at(&origin));
+        let tls = free_port();
+        let edge = Server::start_with(|command, ports, dir| {
+            let mut text = Conf::mounting(format, "").and_vhost(&cluster).text(ports, dir);
+            if let Some(pair) = &pair {
+                pair.write(dir);
+                let https = format!(
+                    "https {{ enabled on; listen 127.0.0.1:{tls}; key ./server.key; cert ./server.crt; }}"
+                );
+                text = text.replace("http_server {", &format!("http_server {{ {https}"));
+            }
+            std::fs::write(dir.join("srs.conf"), text).unwrap();
+            command.args(["-c", "srs.conf"]);
+        });
+        let open = |name: &str| {
+            let path = format!("/live/{name}.{format}");
+            match &pair {
+                Some(pair) => Http::get_tls(local(tls), pair, &path),
+                None => Http::get(edge.http_addr(), &path),
+            }
+        };
+        // One who has seen something, and one who waits.
+        let (mut seen, mut waiting) = (open("s"), open("nothing"));
+        assert!(!seen.read(SOON).is_empty());
+        origin.kill();
+        for body in [&mut seen, &mut waiting] {
+            body.read_to_end(SOON);
+            assert_eq!(body.ended(), Some(End::FinalChunk), "{format}");
+        }
+    }
+}
+
+#[test]
+fn redirects_in_circles_have_an_end_over_http_too() {
+    let circle = stranger(b"HTTP/1.1 302 Found\r\nLocation: /live/s.flv\r\nContent-Length: 0\r\n\r\n");
+    let edge = Server::start(&edge_of(&circle, "protocol flv; pull_give_up 1;"));
+    assert!(Player::start(&edge, "live/s").is_closed(SOON));
+    await_log(&edge, "redirected more than 3 times");
 }
 
 #[test]
@@ -314,7 +361,34 @@ fn the_origin_decides_who_may_come() {
     let closed = Server::start(&edge_of(&nobody(), "token_traverse on;"));
     assert!(Player::ask(&closed, "live/s").is_err());
     assert_eq!(Http::get(closed.http_addr(), "/live/s.flv").head.status, 403);
-    wait_until("both are refused", SOON, || closed.log().matches("code=3067").count() == 2);
+    assert!(Publisher::ask(&closed, "live/s").is_err());
+    wait_until("all are refused", SOON, || closed.log().matches("code=3067").count() == 3);
+}
+
+/// The origin hears the client's own connect, and what it answers counts, for those who publish too.
+#[test]
+fn tokens_are_checked_in_the_connect_that_the_client_has_made() {
+    let checks = Target::with(|_| Does::Bar);
+    let edge = Server::start(&edge_of(&checks.address(), "token_traverse on;"));
+    let page = "http://a.com/page.html";
+    assert!(Guest::from_page(&edge, "live?token=x", page).play("s").is_err());
+    let came =
+        checks.wait_until("the origin is asked", |came| came.iter().any(|came| came.connect.is_some()));
+    let connect = came[0].connect.clone().unwrap();
+    assert_eq!((&*connect.tc_url, &*connect.page_url), (&*edge.rtmp("live?token=x"), page));
+    assert_eq!(connect.app, "live");
+    assert!(connect.args.is_none_or(|args| args.get("srs_sig").is_none()), "not our own");
+    assert!(Guest::from_page(&edge, "live?token=y", page).publish("s").is_err());
+    wait_until("both are refused", SOON, || edge.log().matches("code=3067").count() == 2);
+    assert!(!edge.log().contains("token=x"));
+
+    checks.does(|_| Does::Take);
+    drop(Guest::from_page(&edge, "live?token=z", page).publish("s").unwrap());
+    let came = checks
+        .wait_until("asked, and published to", |came| came.iter().any(|came| came.stream == "s?token=z"));
+    let asked =
+        came.iter().filter(|came| came.connect.as_ref().is_some_and(|c| c.tc_url.ends_with("token=z")));
+    assert_eq!(asked.count(), 1, "{came:?}");
 }
 
 /// What the origin's log says of the next stream somebody watches.
@@ -450,6 +524,62 @@ fn the_examples_of_edges() {
     });
     let _encoder = publish_both(&transform.rtmp("live/livestream"));
     probe(&transform.rtmp("live?vhost=same.edge.srs.com/livestream"), 60).assert_sound();
+}
+
+#[test]
+fn every_format_is_served_by_an_edge() {
+    let origin = origin();
+    let _encoder = publish_both(&origin.rtmp("live/s"));
+    let cluster = format!("cluster {{ mode remote; origin {}; }}", at(&origin));
+    for (format, tracks) in [("ts", 2), ("aac", 1)] {
+        let edge = Server::start(&Conf::mounting(format, "").and_vhost(&cluster));
+        let probe = probe(&edge.http(&format!("live/s.{format}")), 60);
+        assert_eq!(probe.codecs.len(), tracks, "{format}: {probe:?}");
+        probe.assert_sound();
+    }
+}
+
+#[test]
+fn streams_come_over_https_from_origins_whose_certificate_is_trusted() {
+    let (pair, tls) = (Pair::new(), free_port());
+    let origin = Server::start_with(|command, ports, dir| {
+        pair.write(dir);
+        let https =
+            format!("https {{ enabled on; listen 127.0.0.1:{tls}; key ./server.key; cert ./server.crt; }}");
+        let text = Conf::vhost("publish { normal_timeout 60000; }").text(ports, dir);
+        let text = text.replace("http_server {", &format!("http_server {{ {https}"));
+        std::fs::write(dir.join("srs.conf"), text).unwrap();
+        command.args(["-c", "srs.conf"]);
+    });
+    let _publisher = Publisher::live(&origin, "live/s");
+    let conf = edge_of(&format!("127.0.0.1:{tls}"), "protocol flvs; pull_give_up 1;");
+    let edge = |trusts: bool| {
+        Server::start_with(|command, ports, dir| {
+            std::fs::write(dir.join("srs.conf"), conf.text(ports, dir)).unwrap();
+            command.args(["-c", "srs.conf"]);
+            if trusts {
+                command.env("SSL_CERT_FILE", origin.dir().join("server.crt"));
+            }
+        })
+    };
+    Player::start(&edge(true), "live/s").until_serial(4);
+    let other = edge(false);
+    assert!(Player::start(&other, "live/s").is_closed(SOON));
+    await_log(&other, "no TLS");
+}
+
+#[test]
+fn an_edge_dies_and_its_viewers_are_served_by_another() {
+    let origin = origin();
+    let mut publisher = Publisher::live(&origin, "live/s");
+    let mut edges = [(); 2].map(|()| Server::start(&edge_of(&at(&origin), "")));
+    let mut player = Player::start(&edges[0], "live/s");
+    player.until_serial(4);
+    edges[0].kill();
+    assert!(player.is_closed(SOON));
+    send(&mut publisher, 5..9);
+    Player::start(&edges[1], "live/s").until_serial(8);
+    wait_until("the origin knows one edge", SOON, || players(&origin) == 1);
 }
 
 #[test]

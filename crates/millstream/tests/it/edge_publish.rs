@@ -3,6 +3,7 @@
 use crate::harness::api;
 use crate::harness::client::{Player, Publisher};
 use crate::harness::ffmpeg::{probe, publish_both};
+use crate::harness::http::End;
 use crate::harness::media::{FlvViewer, Receive, Viewer, avc, kind, serial};
 use crate::harness::server::{Conf, Server, free_port};
 use crate::harness::target::{Came, Does, Target};
@@ -168,6 +169,7 @@ pub(crate) fn a_publisher_without_origins_is_sent_away_in_the_end() {
     let server = Server::start(&edge(&origin.address(), "push_give_up 3600;"));
     server.reload(&edge(&origin.address(), "push_give_up 3;"));
     let mut publisher = Publisher::start(&server, "live/s");
+    let mut viewer = FlvViewer::open(&server, "/live/s.flv");
     publisher.headers(0);
     send(&mut publisher, 0..3);
     origin.wait_for(1);
@@ -175,10 +177,37 @@ pub(crate) fn a_publisher_without_origins_is_sent_away_in_the_end() {
     origin.come_back();
     publisher.is_told("NetStream.Failed");
     assert!(publisher.is_closed(SOON));
+    assert_eq!(viewer.rest().1, End::FinalChunk, "viewers here have a proper end");
     wait_until("it is said why", SOON, || {
         server.log().contains("no origin has taken the stream for too long")
     });
     assert!(origin.came().len() > 2, "it was tried again until then");
+}
+
+/// What it is slow to take waits within bounds; then it is left, and the next connection has the newest.
+#[test]
+fn an_origin_that_takes_nothing_is_left_and_costs_the_encoder_nothing() {
+    let origin = Target::with(|number| if number == 0 { Does::Stall } else { Does::Take });
+    let server = Server::start(&of(&[&origin]));
+    let mut publisher = Publisher::with_chunk_size(&server, "live/s", 60_000);
+    publisher.headers(0);
+    let mut viewer = Player::start(&server, "live/s");
+    // More than sockets and the line hold.
+    let (size, mut n) = (40_000, 0);
+    while n < 1500 {
+        for n in n..n + 10 {
+            publisher.send(9, 40 * n, &avc(n % 10 == 0, n, size));
+        }
+        n += 10;
+        viewer.until_serial(n - 1);
+    }
+    assert!(server.rss_kb() < 200_000, "{} KB", server.rss_kb());
+    let came = until_it_comes(&origin, &mut publisher, &mut n, 2);
+    let first = serials(&came)[0];
+    assert!(first.is_multiple_of(10) && first >= 1490, "the running group of pictures: {:?}", serials(&came));
+    let shown = api::list(&api::get(&server, "forwards"), "forwards")[0].clone();
+    assert!(shown["connections"].as_u64() == Some(2), "{shown}");
+    viewer.until_serial(n - 1);
 }
 
 #[test]

@@ -22,6 +22,7 @@ mod daemon;
 mod dash;
 mod dash_viewers;
 mod demo;
+mod distance;
 mod documents;
 mod dvr;
 mod dvr_disk;

@@ -22,6 +22,8 @@ pub(crate) enum Does {
     Take,
     /// Says no, with this code.
     Refuse(&'static str),
+    /// Says no to the connect already.
+    Bar,
     /// Says yes and reads nothing until [`Target::read_on`].
     Stall,
     /// Says yes, takes so many bytes and closes, most likely inside of a message.
@@ -236,7 +238,12 @@ impl Shared {
                 match event {
                     Event::Connect(connect) => {
                         self.note(number, |came| came.connect = Some(*connect));
-                        session.accept_connect(Instant::now(), &ConnectReply::default());
+                        if let Does::Bar = does {
+                            session.reject_connect("NetConnection.Connect.Rejected", "not you");
+                            last = true;
+                        } else {
+                            session.accept_connect(Instant::now(), &ConnectReply::default());
+                        }
                     }
                     Event::Publish { publish, .. } => {
                         self.note(number, |came| came.stream = publish.stream_name);
