@@ -53,5 +53,6 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(classify(frame.kind.tag_type(), &frame.payload), Some(frame.kind));
         }
         receiver.poll_reports(now);
+        assert!(receiver.ended(now) || receiver.deadline() > now, "something would be due for ever");
     }
 });

@@ -33,6 +33,7 @@ fuzz_target!(|data: &[u8]| {
                 Event::Setup { .. } => session.accept_setup(6000),
                 Event::Record => session.accept_record(now),
                 Event::Ended(_) => return,
+                Event::Packet { control: true, .. } => session.rest(now),
                 Event::Packet { track, payload, .. } => session.send_control(track, &payload),
                 Event::Paused => {}
             }

@@ -17,7 +17,8 @@
 //! has ended otherwise ([`Session::rest`]), it has [`SETUP_TIME`] again.
 //!
 //! Bounded: input by [`super::message`], tracks by [`crate::sdp::MAX_MEDIA`], waiting events by [`MAX_EVENTS`], wrong
-//! passwords by [`MAX_ATTEMPTS`], questions that are answered with no by [`MAX_REFUSALS`]. Waiting output is answers alone: a driver writes it out before it feeds more.
+//! passwords by [`MAX_ATTEMPTS`], questions that are answered with no by [`MAX_REFUSALS`]. Waiting output is answers
+//! alone: a driver writes it out before it feeds more.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};

@@ -1,9 +1,9 @@
 //! `flv`: an endless FLV as the body of an HTTP POST, chunked or not.
 //!
 //! `POST /live/cam.flv?token=x` publishes to `output` with `live` for `[app]` and `cam` for `[stream]`, and the query as
-//! parameters of the stream. Nothing is dialled before
-//! the body has shown a tag. The sender is held up by the server it is published to: not more than a tag and some
-//! kilobytes are ever here. An answer comes in every case: 200 when the body has ended, or what is wrong, at once.
+//! parameters of the stream. Nothing is dialled before the body has shown a tag. The sender is held up by the server it
+//! is published to: not more than a tag and some kilobytes are ever here. An answer comes in every case: 200 when the
+//! body has ended, or what is wrong, at once.
 //!
 //! A sender that vanishes or says nothing for [`SILENCE`] ends its publish. Bounded: the head by the limits of HTTP
 //! below, a tag by `flv::demux`, a server that takes nothing by [`crate::relay::client`].
