@@ -15,7 +15,7 @@
 //! line is sent, for as long as [`Outgoing::close`] allows.
 //!
 //! Bounded: what waits as [`super::feed`] says, attempts by [`Backoff`],
-//! destinations of a backend by [`MAX_DESTINATIONS`], circles by [`Via`].
+//! destinations of a backend by [`MAX_DESTINATIONS`], circles by [`Via`](super::via::Via).
 
 use std::path::PathBuf;
 use std::sync::Arc;

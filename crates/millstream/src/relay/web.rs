@@ -1,4 +1,4 @@
-//! HTTP/1 requests to other servers, by hyper, on connections of the [`Dialer`].
+//! HTTP/1 requests to other servers, by hyper, on connections of the [`Dialer`](super::dial::Dialer).
 //!
 //! Whoever asks drives the connection too, so nothing is left behind when it gives up. Bounded: heads by
 //! [`MAX_HEAD`]; time and bodies are the caller's.
