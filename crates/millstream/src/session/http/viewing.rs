@@ -342,9 +342,11 @@ pub(super) struct Viewer {
 impl Viewer {
     /// Its own copy of a file that names others; `None` if this is none.
     pub(super) fn own(&self, content_type: &'static str, text: &[u8]) -> Option<Response<Reply>> {
+        // First of all: a segment is no text, and large.
+        let index = self.index?;
         let text = String::from_utf8_lossy(text);
         let mark = format!("{}={}", self.rules.parameter, self.session.id);
-        let text = match self.index? {
+        let text = match index {
             Index::Playlist if !self.rules.marks_files => text.into_owned(),
             Index::Playlist => marked(&text, &mark),
             Index::Manifest => {
