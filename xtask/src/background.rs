@@ -44,10 +44,15 @@ impl Background {
 
 impl Drop for Background {
     fn drop(&mut self) {
-        let asked = Command::new("kill").arg(self.0.id().to_string()).status();
+        // One that has ended has no number any more: it may be somebody else's.
+        let mut runs = matches!(self.0.try_wait(), Ok(None));
+        if runs {
+            let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        }
         let end = Instant::now() + ASKED;
-        while asked.is_ok() && matches!(self.0.try_wait(), Ok(None)) && Instant::now() < end {
+        while runs && Instant::now() < end {
             wait(Instant::now() + Duration::from_millis(20));
+            runs = matches!(self.0.try_wait(), Ok(None));
         }
         let _ = self.0.kill();
         let _ = self.0.wait();
